@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+//
+// Options: what can be asked of a loop (or a bare port) and of an endpoint.
+//
+// Every option struct is a trivially copyable aggregate at namespace scope whose every member has an
+// initialiser:
+//   - trivial, because GCC 12 destroys a non-trivial aggregate twice when it is written in an
+//     expression with co_await (docs/coroutines.md); a static_assert below keeps it so;
+//   - at namespace scope, because a nested aggregate with initialisers cannot be a default argument
+//     of the class around it;
+//   - initialisers everywhere, so that {.reuse_port = true} is clean under -Wextra.
+// Designators are written in the order of declaration. A value out of range is refused by the
+// function it is given to with errc::invalid_option and the field's name; nothing is clamped.
+#pragma once
+
+#include <quoit/address.hpp>
+#include <quoit/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace quoit {
+
+/// Safe to write in braces inside a co_await expression on GCC 12.
+template <class T>
+concept await_safe = std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>;
+
+/// How the kernel is asked for datagrams. `automatic` takes io_uring where it works and says why
+/// where it does not; a backend that is named is had or is an error.
+enum class backend : std::uint8_t { automatic, io_uring, epoll };
+
+/// "automatic", "io_uring", "epoll".
+[[nodiscard]] constexpr std::string_view to_string(backend which) noexcept {
+    switch (which) {
+        case backend::automatic: return "automatic";
+        case backend::io_uring: return "io_uring";
+        case backend::epoll: return "epoll";
+    }
+    return "?";
+}
+
+/// What happens to a datagram that finds its endpoint's queue full.
+enum class when_full : std::uint8_t {
+    drop_newest,  ///< it is dropped and counted (receive_stats::drops::queue_full)
+    drop_oldest,  ///< the oldest waiting one is dropped and counted, it takes its place
+    pause,        ///< nothing is dropped here: the socket is not read until half the queue is free
+};
+
+/// What a thread that has nothing to do does.
+enum class waiting : std::uint8_t {
+    block,      ///< sleeps in the kernel until something happens
+    busy_poll,  ///< spins: the lowest latency, for the price of a whole core
+};
+
+/// Where worker threads may run.
+enum class pinning : std::uint8_t {
+    none,    ///< wherever the scheduler likes
+    spread,  ///< one CPU each, in turn, of those the process is allowed to use
+};
+
+/// Metadata the kernel attaches to each datagram. A set: metadata::timestamp | metadata::tos.
+/// Off by default: each costs a control message per datagram.
+enum class metadata : std::uint8_t {
+    none = 0,
+    local_address = 1,  ///< the address it was sent to (IP_PKTINFO, IPV6_RECVPKTINFO)
+    timestamp = 2,      ///< when the kernel received it, CLOCK_REALTIME (SO_TIMESTAMPNS)
+    tos = 4,            ///< the TOS byte or IPv6 traffic class (IP_RECVTOS, IPV6_RECVTCLASS)
+    ttl = 8,            ///< the TTL or IPv6 hop limit on arrival (IP_RECVTTL, IPV6_RECVHOPLIMIT)
+};
+[[nodiscard]] constexpr metadata operator|(metadata a, metadata b) noexcept {
+    return static_cast<metadata>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+[[nodiscard]] constexpr bool contains(metadata set, metadata one) noexcept {
+    return (static_cast<unsigned>(set) & static_cast<unsigned>(one)) != 0;
+}
+
+enum class log_level : std::uint8_t { debug, info, warning, error };
+
+/// Receives one finished line, without a newline, on whichever thread has something to say. Must
+/// not throw. Never called per datagram.
+using log_function = void (*)(log_level level, std::string_view line) noexcept;
+
+/// Writes warnings and errors to standard error as "quoit: LINE"; keeps the rest to itself.
+void log_to_standard_error(log_level level, std::string_view line) noexcept;
+
+/// The largest UDP payload: 65 507 bytes over IPv4, 65 527 over IPv6 (without jumbograms).
+inline constexpr std::uint32_t payload_size_limit = 65'527;
+
+/// What a loop, or a bare port, runs on.
+struct loop_options {
+    /// See quoit::backend.
+    quoit::backend backend = quoit::backend::automatic;
+    /// Threads that turn rings, 0..64. 0: the loop's own thread does, and no queue is crossed;
+    /// n: a slow handler never stalls a ring.
+    std::uint32_t worker_count = 0;
+    /// Of the worker threads; see `cpu` for the loop's own.
+    quoit::pinning worker_pinning = quoit::pinning::none;
+    /// The CPU the thread that runs the loop is pinned to when it first turns it; -1: not pinned.
+    int cpu = -1;
+    quoit::waiting waiting = quoit::waiting::block;
+    /// Receive buffers of 2112 bytes for endpoints whose payload_size_max fits one, per worker.
+    /// A power of two, 8..32768.
+    std::uint32_t small_buffer_count = 1024;
+    /// Receive buffers of 65 856 bytes for all other endpoints, per worker; memory is used as
+    /// datagrams touch it, about two pages each. A power of two, 8..32768.
+    std::uint32_t large_buffer_count = 256;
+    /// Sockets open at once, 1..32768.
+    std::uint32_t socket_count_max = 2048;
+    /// Where warnings go. Never null.
+    log_function log = log_to_standard_error;
+};
+
+/// What an endpoint is. Sizes of 0 mean the default that is named beside them.
+struct udp_options {
+    /// Clients: where to bind; unspecified: the kernel's choice. Servers take it as an argument.
+    address local{};
+    /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024.
+    std::uint32_t queue_size_max = 0;
+    when_full on_full = when_full::drop_newest;
+    /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted.
+    std::uint32_t payload_size_max = payload_size_limit;
+    /// Bytes asked of the kernel (SO_RCVBUF); it grants twice that, up to twice rmem_max; 0: leave.
+    std::uint32_t receive_buffer_size = 0;
+    /// Bytes asked of the kernel (SO_SNDBUF); 0: leave.
+    std::uint32_t send_buffer_size = 0;
+    /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. One more
+    /// datagram is refused with errc::would_block.
+    std::uint32_t send_queue_size_max = 0;
+    /// drain() waits while more than this many bytes are queued ...
+    std::uint32_t send_high_water = 64 * 1024;
+    /// ... until no more than this many are.
+    std::uint32_t send_low_water = 16 * 1024;
+    metadata received_metadata = metadata::none;
+    /// SO_REUSEPORT: several sockets share a port and the kernel spreads flows over them.
+    bool reuse_port = false;
+    /// SO_REUSEADDR. A hazard for unicast: a second socket that sets it too takes the traffic over
+    /// (measured on Linux 6.18).
+    bool reuse_address = false;
+    /// SO_BROADCAST. Without it sending to 255.255.255.255 is refused: permission denied.
+    bool broadcast = false;
+    /// Connected endpoints: each send is an immediate system call and reports a refusal itself,
+    /// instead of leaving it to the next read.
+    bool report_refused_on_send = false;
+};
+
+/// How long to wait: none, a duration or a point in time; {} is as long as it takes, 0 s a poll.
+/// A negative or NaN duration is errc::invalid_option.
+struct wait_options {
+    time_limit timeout{};
+};
+
+struct batch_options {
+    /// Datagrams, 1..65 536.
+    std::uint32_t size_max = 64;
+    time_limit timeout{};
+};
+
+struct incoming_options {
+    /// Of waiting, over the whole iteration; the time spent outside next() does not count.
+    time_limit budget{};
+};
+
+static_assert(await_safe<loop_options> && await_safe<udp_options> && await_safe<wait_options> &&
+              await_safe<batch_options> && await_safe<incoming_options>);
+
+/// What was asked of the kernel, what it granted, and the most it would grant, in bytes. Linux
+/// grants twice what is asked, because it counts its own book-keeping (socket(7)).
+struct buffer_size {
+    std::uint32_t asked = 0;       ///< 0: nothing was asked
+    std::uint32_t granted = 0;     ///< what getsockopt reports
+    std::uint32_t granted_max = 0; ///< twice rmem_max or wmem_max; 0 where /proc is not mounted
+};
+struct buffer_sizes {
+    buffer_size receive, send;
+};
+
+}  // namespace quoit

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "net/control_message.hpp"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <limits>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
+#endif
+
+namespace quoit::detail {
+
+namespace {
+
+using bytes = std::span<const std::byte>;
+
+template <class T>
+bool read(bytes from, T& into) noexcept {
+    if (from.size() < sizeof into) return false;
+    std::memcpy(&into, from.data(), sizeof into);
+    return true;
+}
+
+// An int where the value is a byte: TTL, hop limit, traffic class. Anything else is not believed.
+std::optional<std::uint8_t> read_byte_in_int(bytes from) noexcept {
+    int value = 0;
+    if (!read(from, value) || value < 0 || value > 255) return std::nullopt;
+    return static_cast<std::uint8_t>(value);
+}
+
+void read_gro(bytes from, control_data& into) noexcept {
+    // An int, although its sending counterpart UDP_SEGMENT is a u16 (Linux net/ipv4/udp.c,
+    // udp_cmsg_recv: put_cmsg(.., sizeof(int))). A train's segments fit a datagram.
+    int segment = 0;
+    if (!read(from, segment) || segment < 1 || segment > std::numeric_limits<std::uint16_t>::max()) {
+        into.is_valid = false;
+        return;
+    }
+    into.gro_segment = static_cast<std::uint16_t>(segment);
+}
+
+void read_timestamp(bytes from, control_data& into) noexcept {
+    timespec time{};
+    if (!read(from, time)) return;
+    into.received_at = std::chrono::sys_time<std::chrono::nanoseconds>(
+        std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
+}
+
+void read_one(int level, int type, bytes from, control_data& into) noexcept {
+    if (level == SOL_UDP && type == UDP_GRO) {
+        read_gro(from, into);
+    } else if (level == SOL_SOCKET && type == SCM_TIMESTAMPNS) {
+        read_timestamp(from, into);
+    } else if (level == IPPROTO_IP && type == IP_PKTINFO) {
+        in_pktinfo info{};
+        std::array<std::uint8_t, 4> host{};
+        if (!read(from, info)) return;
+        std::memcpy(host.data(), &info.ipi_addr, host.size());
+        into.local = ip::v4(host);
+    } else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) {
+        in6_pktinfo info{};
+        std::array<std::uint8_t, 16> host{};
+        if (!read(from, info)) return;
+        std::memcpy(host.data(), &info.ipi6_addr, host.size());
+        // A scope belongs to link-local addresses only; elsewhere it would make equal ones differ.
+        const bool is_link_local = host[0] == 0xfe && (host[1] & 0xc0) == 0x80;
+        into.local = ip::v6(host, is_link_local ? info.ipi6_ifindex : 0);
+    } else if (level == IPPROTO_IP && type == IP_TOS) {
+        std::uint8_t tos = 0;  // one byte, unlike all others
+        if (read(from, tos)) into.tos = tos;
+    } else if (level == IPPROTO_IPV6 && type == IPV6_TCLASS) {
+        into.tos = read_byte_in_int(from);
+    } else if ((level == IPPROTO_IP && type == IP_TTL) ||
+               (level == IPPROTO_IPV6 && type == IPV6_HOPLIMIT)) {
+        into.ttl = read_byte_in_int(from);
+    }
+}
+
+}  // namespace
+
+control_data parse_control(std::span<const std::byte> control) noexcept {
+    control_data found;
+    // The walk that CMSG_NXTHDR does, with every length checked before it is used: cmsg_len comes
+    // from the buffer.
+    while (!control.empty()) {
+        cmsghdr header{};
+        if (!read(control, header)) {
+            // Less than a header: the padding behind the last message, or garbage.
+            found.is_valid = found.is_valid && control.size() < CMSG_ALIGN(sizeof(std::size_t));
+            break;
+        }
+        if (header.cmsg_len < sizeof header || header.cmsg_len > control.size()) {
+            found.is_valid = false;
+            break;
+        }
+        read_one(header.cmsg_level, header.cmsg_type,
+                 control.subspan(CMSG_LEN(0), header.cmsg_len - CMSG_LEN(0)), found);
+        control = control.subspan(std::min(CMSG_ALIGN(header.cmsg_len), control.size()));
+    }
+    return found;
+}
+
+std::uint16_t control_size_for(family of, metadata wanted, bool has_gro) noexcept {
+    const bool is_v6 = of == family::ipv6;
+    std::size_t size = 0;
+    if (has_gro) size += CMSG_SPACE(sizeof(int));
+    if (contains(wanted, metadata::timestamp)) size += CMSG_SPACE(sizeof(timespec));
+    if (contains(wanted, metadata::local_address)) {
+        size += is_v6 ? CMSG_SPACE(sizeof(in6_pktinfo)) : CMSG_SPACE(sizeof(in_pktinfo));
+    }
+    if (contains(wanted, metadata::tos)) {
+        size += is_v6 ? CMSG_SPACE(sizeof(int)) : CMSG_SPACE(sizeof(std::uint8_t));
+    }
+    if (contains(wanted, metadata::ttl)) size += CMSG_SPACE(sizeof(int));
+    return static_cast<std::uint16_t>(size);
+}
+
+}  // namespace quoit::detail

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// Control messages (cmsg(3)): what the kernel says about a datagram beside its bytes. The parser
+// takes no length on trust: a control message that reaches beyond its buffer, or is shorter than
+// its own header, ends the walk with an error. It reads by memcpy, so alignment does not matter.
+#pragma once
+
+#include <quoit/address.hpp>
+#include <quoit/options.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace quoit::detail {
+
+/// What a control buffer said. Types we do not know are passed over.
+struct control_data {
+    bool is_valid = true;            // every length made sense
+    std::uint16_t gro_segment = 0;   // UDP_GRO: an int since Linux 5.0, 1..65535; 0: none
+    std::optional<ip> local;         // IP_PKTINFO, IPV6_PKTINFO: where it was sent to
+    std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> received_at;  // SO_TIMESTAMPNS
+    std::optional<std::uint8_t> tos;  // IP_TOS (one byte) or IPV6_TCLASS (an int)
+    std::optional<std::uint8_t> ttl;  // IP_TTL or IPV6_HOPLIMIT (ints)
+};
+
+[[nodiscard]] control_data parse_control(std::span<const std::byte> control) noexcept;
+
+/// Bytes of control buffer that hold all of this at once on a socket of that family.
+[[nodiscard]] std::uint16_t control_size_for(family of, metadata wanted, bool has_gro) noexcept;
+
+}  // namespace quoit::detail

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "net/message.hpp"
+
+#include "net/control_message.hpp"
+#include "net/sockaddr.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace quoit::detail {
+
+namespace {
+
+// The control messages that are really there.
+std::span<const std::byte> control_of(std::span<const std::byte> buffer, message_layout layout,
+                                      const message_header& header) noexcept {
+    const std::size_t size = std::min<std::size_t>(header.control_size, layout.control_size);
+    return buffer.subspan(layout.control_offset(), size);
+}
+
+bool read_header(std::span<const std::byte> buffer, message_layout layout,
+                 message_header& header) noexcept {
+    if (buffer.size() < layout.payload_offset()) return false;
+    std::memcpy(&header, buffer.data(), sizeof header);
+    return true;
+}
+
+}  // namespace
+
+std::uint16_t segment_of(std::span<const std::byte> buffer, message_layout layout) noexcept {
+    message_header header;
+    if (layout.control_size == 0 || !read_header(buffer, layout, header)) return 0;
+    if (header.control_size == 0) return 0;
+    const control_data control = parse_control(control_of(buffer, layout, header));
+    return control.is_valid ? control.gro_segment : std::uint16_t{0};
+}
+
+parsed_message parse_message(std::span<const std::byte> buffer, message_layout layout,
+                             std::uint32_t payload_size_max) noexcept {
+    parsed_message parsed;
+    message_header header;
+    if (!read_header(buffer, layout, header)) return parsed;
+
+    const auto name = buffer.subspan(message_layout::header_size,
+                                     std::min<std::size_t>(header.name_size, layout.name_size));
+    const auto peer = from_sockaddr(name);
+    if (!peer) {
+        parsed.state = message_state::bad_name;
+        return parsed;
+    }
+    if ((header.flags & MSG_CTRUNC) != 0) {
+        parsed.state = message_state::control_cut;
+        return parsed;
+    }
+    const auto control = control_of(buffer, layout, header);
+    if (!control.empty()) {
+        const control_data said = parse_control(control);
+        if (!said.is_valid) {
+            parsed.state = message_state::bad_control;
+            return parsed;
+        }
+        parsed.segment = said.gro_segment;
+    }
+
+    // What is there, never what is claimed: the kernel's length is the original one.
+    const auto payload = buffer.subspan(layout.payload_offset());
+    const std::size_t there = std::min<std::size_t>(payload.size(), header.payload_size);
+    parsed.size_total = static_cast<std::uint32_t>(there);
+    if (parsed.segment >= there) parsed.segment = 0;
+
+    datagram_fields& first = parsed.first;
+    first.data = payload.data();
+    first.control = control.data();
+    first.control_size = static_cast<std::uint16_t>(control.size());
+    first.peer = *peer;
+    if (parsed.segment == 0) {
+        first.original_size = header.payload_size;
+        first.size = std::min(parsed.size_total, payload_size_max);
+    } else {
+        first.original_size = parsed.segment;
+        first.size = std::min<std::uint32_t>(parsed.segment, payload_size_max);
+    }
+    parsed.state = message_state::valid;
+    return parsed;
+}
+
+}  // namespace quoit::detail

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "net/system.hpp"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+#include <thread>
+
+namespace quoit::detail::system {
+
+namespace {
+
+template <class Result>
+Result or_error(Result returned) noexcept {
+    return returned < 0 ? static_cast<Result>(-errno) : returned;
+}
+
+// Until the first ENOSYS: kernels before 5.11.
+std::atomic<bool> has_epoll_pwait2{true};
+
+int to_milliseconds(const timespec& time) noexcept {
+    constexpr long nanoseconds_per_millisecond = 1'000'000;
+    constexpr time_t seconds_max = 2'000'000;  // about 23 days: fits an int of milliseconds
+    if (time.tv_sec > seconds_max) return static_cast<int>(seconds_max) * 1000;
+    return static_cast<int>(time.tv_sec) * 1000 +
+           static_cast<int>((time.tv_nsec + nanoseconds_per_millisecond - 1) /
+                            nanoseconds_per_millisecond);
+}
+
+}  // namespace
+
+std::chrono::steady_clock::time_point now() noexcept { return std::chrono::steady_clock::now(); }
+
+int socket(int domain, int type, int protocol) noexcept {
+    return or_error(::socket(domain, type, protocol));
+}
+
+int socket_pair(int domain, int type, int (&fds)[2]) noexcept {
+    return or_error(::socketpair(domain, type, 0, fds));
+}
+
+int bind(int fd, const sockaddr* address, socklen_t size) noexcept {
+    return or_error(::bind(fd, address, size));
+}
+
+int connect(int fd, const sockaddr* address, socklen_t size) noexcept {
+    return or_error(::connect(fd, address, size));
+}
+
+int local_name(int fd, sockaddr* address, socklen_t* size) noexcept {
+    return or_error(::getsockname(fd, address, size));
+}
+
+int set_option(int fd, int level, int name, const void* value, socklen_t size) noexcept {
+    return or_error(::setsockopt(fd, level, name, value, size));
+}
+
+int get_option(int fd, int level, int name, void* value, socklen_t* size) noexcept {
+    return or_error(::getsockopt(fd, level, name, value, size));
+}
+
+int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
+    return or_error(
+        ::sendmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()), flags));
+}
+
+int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
+    return or_error(
+        ::recvmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()), flags, nullptr));
+}
+
+std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept {
+    return or_error(::recvmsg(fd, message, flags));
+}
+
+int poll_one(int fd, short events, const timespec* timeout) noexcept {
+    pollfd one{.fd = fd, .events = events, .revents = 0};
+    return or_error(::ppoll(&one, 1, timeout, nullptr));
+}
+
+int epoll_create() noexcept { return or_error(::epoll_create1(EPOLL_CLOEXEC)); }
+
+int epoll_control(int epoll, int operation, int fd, epoll_event* event) noexcept {
+    return or_error(::epoll_ctl(epoll, operation, fd, event));
+}
+
+int epoll_wait(int epoll, std::span<epoll_event> events, const timespec* timeout) noexcept {
+    const int count_max = static_cast<int>(events.size());
+    if (has_epoll_pwait2.load(std::memory_order_relaxed)) {
+        const int count =
+            or_error(::epoll_pwait2(epoll, events.data(), count_max, timeout, nullptr));
+        if (count != -ENOSYS) return count;
+        has_epoll_pwait2.store(false, std::memory_order_relaxed);
+    }
+    return or_error(::epoll_wait(epoll, events.data(), count_max,
+                                 timeout == nullptr ? -1 : to_milliseconds(*timeout)));
+}
+
+int event_open() noexcept { return or_error(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
+
+void event_raise(int fd) noexcept {
+    const int errno_before = errno;
+    const std::uint64_t one = 1;
+    // EAGAIN: the counter is at its top, so whoever waits is woken all the same.
+    [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
+    errno = errno_before;
+}
+
+void event_clear(int fd) noexcept {
+    std::uint64_t count = 0;
+    // EAGAIN: it was at zero already.
+    [[maybe_unused]] const ssize_t got = ::read(fd, &count, sizeof count);
+}
+
+void pause_briefly(std::chrono::milliseconds how_long) noexcept {
+    std::this_thread::sleep_for(how_long);
+}
+
+timespec time_until(std::chrono::steady_clock::time_point deadline) noexcept {
+    using namespace std::chrono;
+    if (deadline == steady_clock::time_point::min()) return {};
+    const auto left = deadline - now();
+    if (left <= left.zero()) return {};
+    const auto whole = duration_cast<seconds>(left);
+    return {.tv_sec = static_cast<time_t>(whole.count()),
+            .tv_nsec = static_cast<long>(duration_cast<nanoseconds>(left - whole).count())};
+}
+
+}  // namespace quoit::detail::system

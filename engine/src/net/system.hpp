@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+//
+// Every entry into the kernel but io_uring's (those are in backend/io_uring/system.hpp): one
+// function a system call, as thin as can be. This is the seam: other definitions linked in place of
+// system.cpp are a simulated kernel, and production pays nothing for it. A test lists the archive's
+// undefined symbols and finds no socket, epoll or clock symbol outside these two objects.
+//
+// Errors: each returns what the call returns, or the negated errno. Nothing is retried here: what
+// EINTR or EAGAIN means is for the caller to know. No function touches errno for its caller.
+//
+// Threads: any.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+struct epoll_event;
+
+namespace quoit::detail::system {
+
+[[nodiscard]] std::chrono::steady_clock::time_point now() noexcept;
+
+// --- sockets ---
+[[nodiscard]] int socket(int domain, int type, int protocol) noexcept;
+[[nodiscard]] int socket_pair(int domain, int type, int (&fds)[2]) noexcept;
+[[nodiscard]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
+[[nodiscard]] int local_name(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard]] int set_option(int fd, int level, int name, const void* value,
+                             socklen_t size) noexcept;
+[[nodiscard]] int get_option(int fd, int level, int name, void* value, socklen_t* size) noexcept;
+[[nodiscard]] int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
+[[nodiscard]] int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
+[[nodiscard]] std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept;
+
+// --- waiting ---
+/// poll(2) on one descriptor: 1 when one of `events` is there, 0 when the time is up.
+[[nodiscard]] int poll_one(int fd, short events, const timespec* timeout) noexcept;
+[[nodiscard]] int epoll_create() noexcept;
+[[nodiscard]] int epoll_control(int epoll, int operation, int fd, epoll_event* event) noexcept;
+/// epoll_pwait2 (Linux 5.11), or epoll_wait with the timeout rounded up to milliseconds.
+[[nodiscard]] int epoll_wait(int epoll, std::span<epoll_event> events,
+                             const timespec* timeout) noexcept;
+
+// --- waking: an eventfd, non-blocking, close-on-exec ---
+[[nodiscard]] int event_open() noexcept;
+/// Async-signal-safe; keeps errno.
+void event_raise(int fd) noexcept;
+/// Back to zero.
+void event_clear(int fd) noexcept;
+
+/// Milliseconds, not exact: for the bounded retries when opening only.
+void pause_briefly(std::chrono::milliseconds how_long) noexcept;
+
+/// Time until a deadline as the timeouts above want it: 0 for one in the past.
+[[nodiscard]] timespec time_until(std::chrono::steady_clock::time_point deadline) noexcept;
+
+}  // namespace quoit::detail::system

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "net/udp_socket.hpp"
+
+#include "base/assert.hpp"
+#include "net/control_message.hpp"
+#include "net/sockaddr.hpp"
+#include "net/system.hpp"
+
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <limits>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
+#endif
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55  // since Linux 4.12, <asm-generic/socket.h>
+#endif
+
+namespace quoit::detail {
+
+namespace {
+
+constexpr std::chrono::milliseconds bind_retry_for{250};
+constexpr std::chrono::milliseconds bind_retry_every{2};
+
+// The indices of what SO_MEMINFO returns (SK_MEMINFO_DROPS in <linux/sock_diag.h>).
+constexpr std::size_t meminfo_drops = 8;
+constexpr std::size_t meminfo_count = 9;
+
+std::unexpected<error> system_failure(int negative_errno, const char* what, const address& where) {
+    return failure(std::error_code(-negative_errno, std::system_category()),
+                   std::string(what) + " " + where.to_string());
+}
+
+int set_int(int fd, int level, int name, int value) noexcept {
+    return system::set_option(fd, level, name, &value, sizeof value);
+}
+
+int get_int(int fd, int level, int name) noexcept {
+    int value = 0;
+    socklen_t size = sizeof value;
+    const int error = system::get_option(fd, level, name, &value, &size);
+    return error < 0 ? 0 : value;
+}
+
+// The first that fails decides.
+class option_setter {
+  public:
+    explicit option_setter(int fd) noexcept : fd_(fd) {}
+    void set(int level, int name, int value) noexcept {
+        if (error_ == 0) error_ = set_int(fd_, level, name, value);
+    }
+    // For what old kernels do not know and nobody asked for.
+    void try_set(int level, int name, int value) const noexcept {
+        [[maybe_unused]] const int error = set_int(fd_, level, name, value);
+    }
+    [[nodiscard]] int error() const noexcept { return error_; }
+
+  private:
+    int fd_;
+    int error_ = 0;
+};
+
+int to_int(std::uint32_t value) noexcept {
+    return value > std::numeric_limits<int>::max() ? std::numeric_limits<int>::max()
+                                                   : static_cast<int>(value);
+}
+
+}  // namespace
+
+int udp_socket::set_options(const udp_options& options) noexcept {
+    option_setter socket(descriptor());
+    const bool is_v6 = local_.family() == family::ipv6;
+    if (is_v6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (is_v6) socket.try_set(IPPROTO_IPV6, IPV6_RECVERR, 0);
+    if (!is_v6) socket.try_set(IPPROTO_IP, IP_RECVERR, 0);
+    socket.try_set(SOL_UDP, UDP_GRO, 0);
+    if (options.reuse_port) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
+    if (options.reuse_address) socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
+    if (options.broadcast) socket.set(SOL_SOCKET, SO_BROADCAST, 1);
+    if (options.receive_buffer_size != 0) {
+        socket.set(SOL_SOCKET, SO_RCVBUF, to_int(options.receive_buffer_size));
+        receive_buffer_asked_ = options.receive_buffer_size;
+    }
+    if (options.send_buffer_size != 0) {
+        socket.set(SOL_SOCKET, SO_SNDBUF, to_int(options.send_buffer_size));
+        send_buffer_asked_ = options.send_buffer_size;
+    }
+    const metadata wanted = options.received_metadata;
+    if (contains(wanted, metadata::timestamp)) socket.set(SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    if (contains(wanted, metadata::local_address)) {
+        if (is_v6) socket.set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+        if (!is_v6) socket.set(IPPROTO_IP, IP_PKTINFO, 1);
+    }
+    if (contains(wanted, metadata::tos)) {
+        if (is_v6) socket.set(IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+        if (!is_v6) socket.set(IPPROTO_IP, IP_RECVTOS, 1);
+    }
+    if (contains(wanted, metadata::ttl)) {
+        if (is_v6) socket.set(IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+        if (!is_v6) socket.set(IPPROTO_IP, IP_RECVTTL, 1);
+    }
+    return socket.error();
+}
+
+int udp_socket::read_local_name() noexcept {
+    socket_address name;
+    socklen_t size = socket_address::size_max;
+    const int error = system::local_name(descriptor(), name.get(), &size);
+    if (error < 0) return error;
+    const auto* bytes = reinterpret_cast<const std::byte*>(name.get());
+    local_ = from_sockaddr({bytes, size}).value_or(address());
+    return 0;
+}
+
+result<udp_socket> udp_socket::open(const address& where, const udp_options& options,
+                                    bool is_server) {
+    const char* const what = is_server ? "listen" : "connect";
+    udp_socket made;
+    const int fd = system::socket(domain_of(where.family()),
+                                  SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return system_failure(fd, what, where);
+    made.fd_ = file_descriptor(fd);
+    made.local_ = where;
+    if (const int error = made.set_options(options); error < 0) {
+        return system_failure(error, what, where);
+    }
+    return made;
+}
+
+result<udp_socket> udp_socket::listen(const address& where, const udp_options& options) {
+    auto made = open(where, options, true);
+    if (!made) return made;
+    const socket_address name(where);
+    const auto give_up_at = system::now() + bind_retry_for;
+    int error = system::bind(made->descriptor(), name.get(), name.size());
+    while (error == -EADDRINUSE && system::now() < give_up_at) {
+        system::pause_briefly(bind_retry_every);
+        error = system::bind(made->descriptor(), name.get(), name.size());
+    }
+    if (error == 0) error = made->read_local_name();
+    if (error < 0) return system_failure(error, "listen", where);
+    return made;
+}
+
+result<udp_socket> udp_socket::connect(const address& peer, const udp_options& options) {
+    auto made = open(peer, options, false);
+    if (!made) return made;
+    if (options.local.family() != family::unspecified) {
+        const socket_address local(options.local);
+        const int error = system::bind(made->descriptor(), local.get(), local.size());
+        if (error < 0) return system_failure(error, "bind", options.local);
+    }
+    const socket_address name(peer);
+    int error = system::connect(made->descriptor(), name.get(), name.size());
+    if (error == 0) error = made->read_local_name();
+    if (error < 0) return system_failure(error, "connect", peer);
+    made->peer_ = peer;
+    return made;
+}
+
+buffer_sizes udp_socket::buffers() const {
+    return {
+        .receive = {.asked = receive_buffer_asked_,
+                    .granted = static_cast<std::uint32_t>(
+                        get_int(descriptor(), SOL_SOCKET, SO_RCVBUF)),
+                    .granted_max = granted_buffer_max("rmem_max")},
+        .send = {.asked = send_buffer_asked_,
+                 .granted =
+                     static_cast<std::uint32_t>(get_int(descriptor(), SOL_SOCKET, SO_SNDBUF)),
+                 .granted_max = granted_buffer_max("wmem_max")},
+    };
+}
+
+status udp_socket::set_broadcast(bool allowed) noexcept {
+    const int error = set_int(descriptor(), SOL_SOCKET, SO_BROADCAST, allowed ? 1 : 0);
+    return std::error_code(-error, std::system_category());
+}
+
+bool udp_socket::broadcast() const noexcept {
+    return get_int(descriptor(), SOL_SOCKET, SO_BROADCAST) != 0;
+}
+
+std::uint64_t udp_socket::kernel_drops() const noexcept {
+    std::array<std::uint32_t, meminfo_count> meminfo{};
+    socklen_t size = sizeof meminfo;
+    const int error =
+        system::get_option(descriptor(), SOL_SOCKET, SO_MEMINFO, meminfo.data(), &size);
+    return error < 0 ? 0 : meminfo[meminfo_drops];
+}
+
+bool udp_socket::is_readable() const noexcept {
+    const timespec at_once{};
+    return system::poll_one(descriptor(), POLLIN, &at_once) > 0;
+}
+
+int udp_socket::take_error() noexcept { return get_int(descriptor(), SOL_SOCKET, SO_ERROR); }
+
+udp_socket::drained udp_socket::drain_and_close() noexcept {
+    drained counted;
+    if (!is_open()) return counted;
+    sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
+    const sock_fprog program{.len = 1, .filter = &drop_all};
+    const int filtered = system::set_option(descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                                            sizeof program);
+    // Without the filter a flood could keep this going: then what is queued now is the bound.
+    constexpr std::uint64_t without_filter_max = 65'536;
+    constexpr int errors_max = 8;  // pending refusals are reported ahead of datagrams, one by one
+    for (int errors = 0; errors < errors_max;) {
+        msghdr message{};  // no room at all: only the fact that there was one is wanted
+        const auto got = system::receive(descriptor(), &message, MSG_DONTWAIT | MSG_TRUNC);
+        if (got == -EAGAIN) break;
+        if (got < 0) {
+            ++errors;
+        } else if (++counted.datagrams == without_filter_max && filtered != 0) {
+            break;
+        }
+    }
+    counted.kernel_drops = kernel_drops();
+    fd_.reset();
+    return counted;
+}
+
+std::uint32_t granted_buffer_max(const char* sysctl) {
+    std::ifstream file(std::string("/proc/sys/net/core/") + sysctl);
+    std::uint64_t limit = 0;
+    if (!(file >> limit)) return 0;
+    const std::uint64_t doubled = limit * 2;
+    constexpr std::uint64_t most = std::numeric_limits<int>::max();
+    return static_cast<std::uint32_t>(doubled < most ? doubled : most);
+}
+
+}  // namespace quoit::detail

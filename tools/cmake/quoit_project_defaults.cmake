@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+#
+# Settings of every target in this tree. They are directory-scoped variables, so a project that
+# adds quoit as a subdirectory does not inherit them; what would override its choices is set only
+# when quoit is the top project.
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+if(PROJECT_IS_TOP_LEVEL)
+    if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+        set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo" FORCE)
+    endif()
+    set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+    if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+        find_program(QUOIT_CCACHE ccache)
+        mark_as_advanced(QUOIT_CCACHE)
+        if(QUOIT_CCACHE)
+            set(CMAKE_CXX_COMPILER_LAUNCHER "${QUOIT_CCACHE}")
+        endif()
+    endif()
+endif()
