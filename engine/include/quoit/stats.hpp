@@ -88,7 +88,7 @@ struct engine_stats {
     std::uint64_t completions = 0;   ///< ring completions, or messages recvmmsg returned
     std::uint64_t wakeups = 0;       ///< eventfd writes between threads
     std::uint64_t starved = 0;       ///< times a socket had to wait for a receive buffer
-    /// Why a receive was armed again (io_uring; kernel_support.md).
+    /// Why a receive was armed again (io_uring; docs/architecture.md).
     struct rearms {
         std::uint64_t empty = 0;     ///< an empty datagram ended it
         std::uint64_t starved = 0;   ///< there were no buffers, now there are

@@ -30,11 +30,9 @@ bool read_header(std::span<const std::byte> buffer, message_layout layout,
 }  // namespace
 
 std::uint16_t segment_of(std::span<const std::byte> buffer, message_layout layout) noexcept {
-    message_header header;
-    if (layout.control_size == 0 || !read_header(buffer, layout, header)) return 0;
-    if (header.control_size == 0) return 0;
-    const control_data control = parse_control(control_of(buffer, layout, header));
-    return control.is_valid ? control.gro_segment : std::uint16_t{0};
+    if (layout.control_size == 0) return 0;
+    const parsed_message parsed = parse_message(buffer, layout, payload_size_limit);
+    return parsed.state == message_state::valid ? parsed.segment : std::uint16_t{0};
 }
 
 parsed_message parse_message(std::span<const std::byte> buffer, message_layout layout,

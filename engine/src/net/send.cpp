@@ -4,6 +4,8 @@
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -23,6 +25,8 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
     std::array<iovec, messages_per_call> payloads;
     std::array<socket_address, messages_per_call> names;
 
+    const bool is_connected = !messages.empty() && messages.front().to == nullptr;
+    bool was_stopped = false;  // by an error that sendmmsg kept to itself
     send_result result;
     while (result.sent < messages.size()) {
         const auto batch = messages.subspan(
@@ -49,8 +53,21 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
             result.error = -sent;
             return result;
         }
-        // Fewer than asked: the next call, which starts at the refused one, says why.
         result.sent += static_cast<std::uint32_t>(sent);
+        if (was_stopped) ++result.refusals;  // what stopped the call before has gone by itself
+        was_stopped = false;
+        if (static_cast<std::size_t>(sent) == batch.size()) continue;
+        // Fewer than asked: the next call, which starts at the refused one, says why; unless it was
+        // a refusal, which is gone by then. A full socket is told from that by its not being
+        // writable.
+        if (!is_connected) continue;
+        const timespec no_time{};
+        ++result.system_calls;
+        if (system::poll_one(fd, POLLOUT, &no_time) == 0) {
+            result.error = EAGAIN;
+            return result;
+        }
+        was_stopped = true;
     }
     return result;
 }

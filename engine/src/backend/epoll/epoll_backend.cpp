@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+//
+// One epoll set, level-triggered; each source that is ready is read with one recvmmsg per turn.
+//
+//   watched ---- readable, but no buffer is free ----> starved (EPOLLIN off, waits in line)
+//      ^                                                  |
+//      +----------- recycle() brought buffers ------------+
+//
+// Level-triggered, because a source that is left with datagrams (more than one call takes) is then
+// simply reported again by the next turn: fair to the others, and no list of our own to keep. The
+// price is that a source nobody may read must be taken out of the set: starved and paused ones have
+// no EPOLLIN, or the loop would spin.
+//
+// EPOLLERR is always reported, asked for or not (epoll_ctl(2)), and stays until the error is taken.
+// A refusal comes as EPOLLERR alone (measured on Linux 6.18). So the error of a source that is not
+// read is taken with SO_ERROR and kept until its datagrams have been delivered.
+#include "backend/epoll/epoll_backend.hpp"
+
+#include "base/assert.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/intrusive_list.hpp"
+#include "net/system.hpp"
+
+#include <quoit/address.hpp>
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace quoit::detail {
+
+namespace {
+
+constexpr std::size_t ready_per_turn = 64;
+constexpr std::size_t messages_per_call = 64;
+constexpr std::uint64_t wake_token = ~std::uint64_t{0};
+
+struct source : list_node<> {  // the list is the line of starved ones
+    int fd = -1;
+    source_options options;
+    std::uint32_t index = 0;
+    std::uint32_t events_watched = 0;
+    int pending_error = 0;     // taken from the socket, not yet reported
+    bool is_used = false;
+    bool is_detached = false;  // its last event is still to come
+    bool is_paused = false;
+    bool is_starved = false;
+    bool wants_writable = false;
+    bool is_rechecked = false;  // in line to be read by the next turn, ready or not
+};
+
+class epoll_backend final : public io_backend {
+  public:
+    epoll_backend(const backend_options& options, std::string reason, file_descriptor epoll,
+                  file_descriptor waker)
+        : pools_(options.pools), ledger_(*options.ledger), epoll_(std::move(epoll)),
+          waker_(std::move(waker)), sources_(options.source_count_max) {
+        about_.backend = backend::epoll;
+        about_.reason = std::move(reason);
+        for (std::size_t pool = 0; pool < buffer_class_count; ++pool) {
+            auto& free = free_[pool];
+            free.reserve(pools_[pool]->count());
+            for (std::uint32_t i = pools_[pool]->count(); i > 0; --i) free.push_back(i - 1);
+        }
+        for (std::uint32_t i = 0; i < sources_.size(); ++i) sources_[i].index = i;
+        for (std::uint32_t i = options.source_count_max; i > 0; --i) unused_.push_back(i - 1);
+        detached_.reserve(options.source_count_max);
+        recheck_.reserve(options.source_count_max);
+    }
+
+    [[nodiscard]] const capabilities& about() const noexcept override { return about_; }
+    source_id attach(int fd, const source_options& options) override;
+    void set(source_id id, interest wanted) override;
+    void detach(source_id id) override;
+    send_result send(source_id id, std::span<const outgoing> messages) override;
+    void recycle(buffer_class pool, std::span<const std::uint32_t> buffers) override;
+    void turn(steady_time deadline, event_sink& sink) override;
+    void wake() noexcept override { system::event_raise(waker_.get()); }
+
+    [[nodiscard]] int watch_waker() noexcept;
+
+  private:
+    void watch(source& one, bool is_new = false);
+    [[nodiscard]] bool reads(const source& one) const noexcept {
+        return !one.is_paused && !one.is_starved && !one.is_detached;
+    }
+    int wait(steady_time deadline);
+    void handle(const epoll_event& ready);
+    void receive(source& one);
+    [[nodiscard]] int receive_once(source& one, std::size_t count_max);
+    void recheck(source& one);
+    void deliver_message(source& one, std::uint32_t buffer, const mmsghdr& message);
+    void starve(source& one);
+    void feed_starved(std::size_t pool);
+    void report_error(source& one);
+    void emit(const source& one, event what);
+    void flush();
+    std::vector<std::uint32_t>& free_of(const source& one) {
+        return free_[static_cast<std::size_t>(one.options.pool)];
+    }
+
+    std::array<buffer_pool*, buffer_class_count> pools_;
+    backend_ledger& ledger_;
+    file_descriptor epoll_;
+    file_descriptor waker_;
+    capabilities about_;
+
+    std::vector<source> sources_;
+    std::vector<std::uint32_t> unused_;     // source slots
+    std::vector<std::uint32_t> detached_;   // whose last event is due
+    std::vector<std::uint32_t> recheck_;    // sources with an error that epoll tells no more
+    std::array<std::vector<std::uint32_t>, buffer_class_count> free_;
+    std::array<intrusive_list<source>, buffer_class_count> starved_;  // first in, first out
+
+    // Of the turn that runs.
+    event_sink* sink_ = nullptr;
+    std::array<event, 256> batch_;
+    std::size_t batch_size_ = 0;
+};
+
+int epoll_backend::watch_waker() noexcept {
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;
+    wanted.data.u64 = wake_token;
+    return system::epoll_control(epoll_.get(), EPOLL_CTL_ADD, waker_.get(), &wanted);
+}
+
+source_id epoll_backend::attach(int fd, const source_options& options) {
+    QUOIT_ASSERT(!unused_.empty(), "more sources than source_count_max");
+    QUOIT_ASSERT(options.layout.payload_offset() <
+                     pools_[static_cast<std::size_t>(options.pool)]->stride(),
+                 "a layout that does not fit the buffers of its pool");
+    source& made = sources_[unused_.back()];
+    unused_.pop_back();
+    made.fd = fd;
+    made.options = options;
+    made.is_used = true;
+    made.is_detached = made.is_paused = made.is_starved = false;
+    made.wants_writable = made.is_rechecked = false;
+    made.pending_error = 0;
+    watch(made, true);
+    return {made.index};
+}
+
+// Brings the epoll set in line with what the source shall hear of.
+void epoll_backend::watch(source& one, bool is_new) {
+    epoll_event wanted{};
+    wanted.events = reads(one) ? static_cast<std::uint32_t>(EPOLLIN) : 0U;
+    if (one.wants_writable) wanted.events |= EPOLLOUT;
+    wanted.data.u64 = one.index;
+    if (one.pending_error != 0) recheck(one);
+    if (!is_new && wanted.events == one.events_watched) return;
+    one.events_watched = wanted.events;
+    const int error = system::epoll_control(epoll_.get(), is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+                                            one.fd, &wanted);
+    ++ledger_.system_calls;
+    // ENOMEM and max_user_watches (ENOSPC): the source cannot be heard, and says so.
+    if (error < 0) {
+        one.pending_error = -error;
+        recheck(one);
+    }
+}
+
+// The error has been taken from the socket: if it has no datagram, epoll will not speak of it again.
+void epoll_backend::recheck(source& one) {
+    if (one.is_rechecked || !reads(one)) return;
+    one.is_rechecked = true;
+    recheck_.push_back(one.index);
+}
+
+void epoll_backend::set(source_id id, interest wanted) {
+    source& one = sources_[id.index];
+    if (one.is_detached) return;
+    switch (wanted) {
+        case interest::receive: one.is_paused = false; break;
+        case interest::pause: one.is_paused = true; break;
+        case interest::writable: one.wants_writable = true; break;
+    }
+    if (one.is_starved && one.is_paused) {
+        one.is_starved = false;
+        one.unlink();
+    }
+    watch(one);
+}
+
+void epoll_backend::detach(source_id id) {
+    source& one = sources_[id.index];
+    QUOIT_ASSERT(one.is_used && !one.is_detached, "a source was detached twice");
+    one.is_detached = true;
+    one.is_starved = one.wants_writable = false;
+    one.unlink();
+    [[maybe_unused]] const int error =
+        system::epoll_control(epoll_.get(), EPOLL_CTL_DEL, one.fd, nullptr);
+    ++ledger_.system_calls;
+    one.fd = -1;
+    detached_.push_back(one.index);
+}
+
+send_result epoll_backend::send(source_id id, std::span<const outgoing> messages) {
+    const send_result result = send_messages(sources_[id.index].fd, messages);
+    ledger_.system_calls.add(result.system_calls);
+    return result;
+}
+
+void epoll_backend::recycle(buffer_class pool, std::span<const std::uint32_t> buffers) {
+    auto& free = free_[static_cast<std::size_t>(pool)];
+    free.insert(free.end(), buffers.begin(), buffers.end());
+    feed_starved(static_cast<std::size_t>(pool));
+}
+
+// As many sources get going again as there are buffers to receive into, the oldest first.
+void epoll_backend::feed_starved(std::size_t pool) {
+    for (std::size_t left = free_[pool].size(); left > 0 && !starved_[pool].is_empty(); --left) {
+        source& next = *starved_[pool].pop_front();
+        next.is_starved = false;
+        ++ledger_.rearmed_starved;
+        watch(next);
+    }
+}
+
+void epoll_backend::starve(source& one) {
+    one.is_starved = true;
+    starved_[static_cast<std::size_t>(one.options.pool)].push_back(one);
+    ++ledger_.starved;
+    emit(one, {.kind = event_kind::starved});
+    watch(one);
+}
+
+void epoll_backend::turn(steady_time deadline, event_sink& sink) {
+    sink_ = &sink;
+    ++ledger_.turns;
+    for (const std::uint32_t index : detached_) {
+        source& one = sources_[index];
+        emit(one, {.kind = event_kind::detached});
+        one.is_used = false;
+        unused_.push_back(index);
+        deadline = at_once;
+    }
+    detached_.clear();
+    if (!recheck_.empty()) deadline = at_once;
+
+    std::array<epoll_event, ready_per_turn> ready;
+    const timespec left = deadline == no_deadline ? timespec{} : system::time_until(deadline);
+    const int count =
+        system::epoll_wait(epoll_.get(), ready, deadline == no_deadline ? nullptr : &left);
+    ++ledger_.system_calls;
+    // EINTR: a signal; whoever turns us looks at what it brought and comes back.
+    for (int i = 0; i < count; ++i) handle(ready[static_cast<std::size_t>(i)]);
+    // Those that were in line before; receive() may put some in line anew, for the next turn.
+    for (std::size_t count_now = recheck_.size(); count_now > 0; --count_now) {
+        source& one = sources_[recheck_.front()];
+        recheck_.erase(recheck_.begin());
+        one.is_rechecked = false;
+        if (one.is_used && reads(one) && one.pending_error != 0) receive(one);
+    }
+    flush();
+    sink_ = nullptr;
+}
+
+void epoll_backend::handle(const epoll_event& ready) {
+    if (ready.data.u64 == wake_token) {
+        system::event_clear(waker_.get());
+        ++ledger_.system_calls;
+        return;
+    }
+    source& one = sources_[ready.data.u64];
+    if ((ready.events & EPOLLOUT) != 0 && one.wants_writable) {
+        one.wants_writable = false;
+        emit(one, {.kind = event_kind::writable});
+        watch(one);
+    }
+    if (reads(one)) {
+        if ((ready.events & (EPOLLIN | EPOLLERR)) != 0) receive(one);
+    } else if ((ready.events & EPOLLERR) != 0) {
+        // Left in the socket it would be reported again and again.
+        int error = 0;
+        socklen_t size = sizeof error;
+        [[maybe_unused]] const int failed =
+            system::get_option(one.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        ++ledger_.system_calls;
+        if (error != 0) one.pending_error = error;
+    }
+}
+
+void epoll_backend::receive(source& one) {
+    // Twice at most: the kernel reports an error ahead of datagrams that are already queued, so an
+    // error is kept here while the rest is read, and reported behind it.
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        const std::size_t count_max = std::min(messages_per_call, free_of(one).size());
+        if (count_max == 0) {
+            starve(one);
+            return;
+        }
+        const int got = receive_once(one, count_max);
+        if (got < 0 && got != -EAGAIN && got != -EINTR) {
+            const bool is_first = one.pending_error == 0;
+            one.pending_error = -got;
+            if (is_first) continue;
+        }
+        if (one.pending_error == 0) return;
+        if (got == static_cast<int>(count_max) || got == -EINTR) {
+            recheck(one);  // there may be more
+        } else {
+            report_error(one);
+        }
+        return;
+    }
+    recheck(one);
+}
+
+// One recvmmsg into the last `count_max` free buffers; as many events as it returned messages.
+int epoll_backend::receive_once(source& one, std::size_t count_max) {
+    auto& free = free_of(one);
+    const buffer_pool& pool = *pools_[static_cast<std::size_t>(one.options.pool)];
+    const message_layout layout = one.options.layout;
+
+    // Not initialised on purpose: what the call uses is written below.
+    std::array<mmsghdr, messages_per_call> messages;
+    std::array<iovec, messages_per_call> payloads;
+    for (std::size_t i = 0; i < count_max; ++i) {
+        const std::uint32_t buffer = free[free.size() - 1 - i];
+        pool.unpoison(buffer);
+        std::byte* const data = pool.data(buffer);
+        payloads[i] = {.iov_base = data + layout.payload_offset(),
+                       .iov_len = pool.stride() - layout.payload_offset()};
+        messages[i] = {};
+        msghdr& header = messages[i].msg_hdr;
+        header.msg_name = data + message_layout::header_size;
+        header.msg_namelen = layout.name_size;
+        header.msg_control = layout.control_size == 0 ? nullptr : data + layout.control_offset();
+        header.msg_controllen = layout.control_size;
+        header.msg_iov = &payloads[i];
+        header.msg_iovlen = 1;
+    }
+    // MSG_TRUNC: report the original length of what is cut. MSG_CMSG_CLOEXEC: descriptors that a
+    // UNIX peer passes do not leak into children.
+    const int got = system::receive_many(one.fd, std::span(messages).first(count_max),
+                                         MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    ++ledger_.system_calls;
+    const std::size_t count = got > 0 ? static_cast<std::size_t>(got) : 0;
+    for (std::size_t i = count; i < count_max; ++i) pool.poison(free[free.size() - 1 - i]);
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t buffer = free.back();
+        free.pop_back();
+        deliver_message(one, buffer, messages[i]);
+    }
+    ledger_.completions.add(count);
+    return got;
+}
+
+void epoll_backend::deliver_message(source& one, std::uint32_t buffer, const mmsghdr& message) {
+    const buffer_pool& pool = *pools_[static_cast<std::size_t>(one.options.pool)];
+    const message_layout layout = one.options.layout;
+    const message_header header{
+        .name_size = message.msg_hdr.msg_namelen,
+        .control_size = static_cast<std::uint32_t>(message.msg_hdr.msg_controllen),
+        .payload_size = message.msg_len,
+        .flags = static_cast<std::uint32_t>(message.msg_hdr.msg_flags)};
+    std::memcpy(pool.data(buffer), &header, sizeof header);
+    const std::uint32_t length = std::min(layout.payload_offset() + message.msg_len, pool.stride());
+    emit(one, {.buffer = buffer,
+               .value = length,
+               .segment = one.options.has_gro ? segment_of(pool.used(buffer, length), layout)
+                                              : std::uint16_t{0},
+               .kind = event_kind::datagram});
+}
+
+void epoll_backend::report_error(source& one) {
+    emit(one, {.value = static_cast<std::uint32_t>(std::exchange(one.pending_error, 0)),
+               .kind = event_kind::failed});
+    ++ledger_.rearmed_error;
+}
+
+void epoll_backend::emit(const source& one, event what) {
+    what.tag = one.options.tag;
+    what.pool = one.options.pool;
+    batch_[batch_size_++] = what;
+    if (batch_size_ == batch_.size()) flush();
+}
+
+void epoll_backend::flush() {
+    if (batch_size_ == 0) return;
+    const std::size_t count = std::exchange(batch_size_, 0);
+    sink_->deliver(std::span(batch_).first(count));
+}
+
+}  // namespace
+
+result<std::unique_ptr<io_backend>> make_epoll_backend(const backend_options& options,
+                                                       std::string reason) {
+    const int epoll = system::epoll_create();
+    if (epoll < 0) {
+        return failure(std::error_code(-epoll, std::system_category()), "create an epoll set");
+    }
+    file_descriptor epoll_owner(epoll);
+    const int waker = system::event_open();
+    if (waker < 0) {
+        return failure(std::error_code(-waker, std::system_category()), "create an eventfd");
+    }
+    auto made =
+        std::make_unique<epoll_backend>(options, std::move(reason), std::move(epoll_owner),
+                                        file_descriptor(waker));
+    if (const int error = made->watch_waker(); error < 0) {
+        return failure(std::error_code(-error, std::system_category()), "watch an eventfd");
+    }
+    return made;
+}
+
+}  // namespace quoit::detail

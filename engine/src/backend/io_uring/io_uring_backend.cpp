@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: MIT
+//
+// One multishot recvmsg per source, armed once and armed again whenever it ends.
+//
+//   idle --arm--> armed --final completion--> [on_receive decides] --+--> armed
+//    ^              |                                                 +--> starved (in line)
+//    +---- pause: cancel, final completion <--------------------------+--> idle, detached
+//
+// What ends a multishot recvmsg, that is, a completion without F_MORE (measured on Linux 6.18):
+//   - an EMPTY DATAGRAM: success, header only, payload 0. Whoever re-arms only on errors can be
+//     deafened by one empty packet;
+//   - no buffers: -ENOBUFS, also when there is no data at all. The datagrams wait in the socket. The
+//     source waits in line until buffers come back; never a timer, which would be a busy loop;
+//   - a full completion queue: success with a valid buffer. Deliver it and arm again;
+//   - a refusal on a connected socket: -ECONNREFUSED, ahead of datagrams that are already queued;
+//   - a cancel: -ECANCELED.
+// All five end in on_receive(), which has one exit that decides what is next. A second receive is
+// never armed before the final completion of the first was seen: two would deliver out of order.
+#include "backend/io_uring/io_uring_backend.hpp"
+
+#include "backend/io_uring/buffer_ring.hpp"
+#include "backend/io_uring/ring.hpp"
+#include "base/assert.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/intrusive_list.hpp"
+#include "net/system.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+namespace quoit::detail {
+
+namespace {
+
+constexpr unsigned submission_count = 256;
+// Completions beside those that name a buffer: wake-ups, cancels and errors of one turn.
+constexpr unsigned completion_slack = 256;
+
+// What would come back for ever: a descriptor that is closed or none to receive from, a buffer
+// smaller than the layout. Everything else is news of one datagram.
+bool is_for_good(int error) noexcept {
+    return error == EBADF || error == ENOTSOCK || error == EINVAL || error == EOPNOTSUPP ||
+           error == EFAULT;
+}
+
+enum class operation : std::uint8_t { receive, writable, cancel, wake };
+
+// What a completion belongs to: an operation of a source. A source's slot is not used again while
+// one of its operations is in flight, so no generation is needed.
+struct token {
+    operation what;
+    std::uint32_t source = 0;
+
+    [[nodiscard]] std::uint64_t pack() const noexcept {
+        return std::uint64_t{static_cast<std::uint8_t>(what)} << 32 | source;
+    }
+    [[nodiscard]] static token unpack(std::uint64_t packed) noexcept {
+        return {.what = static_cast<operation>(packed >> 32),
+                .source = static_cast<std::uint32_t>(packed)};
+    }
+};
+
+struct source : list_node<> {  // the list is the line of starved ones
+    int fd = -1;
+    source_options options;
+    std::uint32_t index = 0;
+    msghdr header{};  // only its lengths matter; read by the kernel when the receive is submitted
+    int pending_error = 0;
+    bool is_used = false;
+    bool is_detached = false;   // its last event is still to come
+    bool is_paused = false;
+    bool is_starved = false;
+    bool is_armed = false;      // a receive is in flight
+    bool is_cancelling = false; // ... and a cancel behind it
+    bool is_polling = false;    // a request for writability is in flight
+};
+
+class io_uring_backend final : public io_backend {
+  public:
+    io_uring_backend(const backend_options& options, std::unique_ptr<ring> made,
+                     std::vector<buffer_ring> buffers, file_descriptor waker);
+    ~io_uring_backend() override;
+
+    [[nodiscard]] const capabilities& about() const noexcept override { return about_; }
+    source_id attach(int fd, const source_options& options) override;
+    void set(source_id id, interest wanted) override;
+    void detach(source_id id) override;
+    send_result send(source_id id, std::span<const outgoing> messages) override;
+    void recycle(buffer_class pool, std::span<const std::uint32_t> buffers) override;
+    void turn(steady_time deadline, event_sink& sink) override;
+    void wake() noexcept override { system::event_raise(waker_.get()); }
+
+  private:
+    void arm(source& one);
+    void starve(source& one);
+    bool arm_starved();
+    void cancel_receive(source& one);
+    void poll_writable(source& one);
+    void poll_waker();
+
+    void handle(const io_uring_cqe& completion);
+    void on_receive(source& one, const io_uring_cqe& completion);
+    bool take_datagram(source& one, const io_uring_cqe& completion);
+    void on_writable(source& one, int outcome);
+    void on_cancel(source& one, int outcome);
+    void on_wake(const io_uring_cqe& completion);
+
+    void report_errors();
+    void finish_if_detached(source& one);
+    void emit(const source& one, event what);
+    void flush();
+    void count_system_calls();
+    buffer_ring& buffers_of(const source& one) noexcept {
+        return buffers_[static_cast<std::size_t>(one.options.pool)];
+    }
+
+    backend_ledger& ledger_;
+    std::vector<buffer_ring> buffers_;  // by buffer_class; outlive the ring
+    std::unique_ptr<ring> ring_;
+    file_descriptor waker_;
+    capabilities about_;
+    std::uint64_t system_calls_counted_ = 0;
+    bool is_waker_polled_ = false;
+
+    std::vector<source> sources_;
+    std::vector<std::uint32_t> unused_;    // source slots
+    std::vector<std::uint32_t> failed_;    // with an error that waits for datagrams ahead of it
+    std::array<intrusive_list<source>, buffer_class_count> starved_;  // first in, first out
+
+    // What has happened since the last delivery; delivered in turn() only.
+    event_sink* sink_ = nullptr;
+    std::vector<event> batch_;
+};
+
+constexpr std::size_t batch_size_max = 256;
+
+io_uring_backend::io_uring_backend(const backend_options& options, std::unique_ptr<ring> made,
+                                   std::vector<buffer_ring> buffers, file_descriptor waker)
+    : ledger_(*options.ledger), buffers_(std::move(buffers)), ring_(std::move(made)),
+      waker_(std::move(waker)), sources_(options.source_count_max) {
+    about_.backend = backend::io_uring;
+    about_.defer_taskrun = ring_->has_defer_taskrun();
+    for (std::uint32_t i = 0; i < sources_.size(); ++i) sources_[i].index = i;
+    unused_.reserve(sources_.size());
+    failed_.reserve(sources_.size());
+    for (std::uint32_t i = options.source_count_max; i > 0; --i) unused_.push_back(i - 1);
+    batch_.reserve(batch_size_max + sources_.size());
+}
+
+io_uring_backend::~io_uring_backend() {
+    // The kernel must have let go of every buffer before the pools may be unmapped. A ring that was
+    // never enabled has nothing in flight.
+    if (!ring_->is_enabled()) return;
+    ring_->submit();
+    [[maybe_unused]] const int cancelled = ring_->cancel_now(-1);
+}
+
+source_id io_uring_backend::attach(int fd, const source_options& options) {
+    QUOIT_ASSERT(!unused_.empty(), "more sources than source_count_max");
+    source& made = sources_[unused_.back()];
+    unused_.pop_back();
+    made.fd = fd;
+    made.options = options;
+    made.header = {};
+    made.header.msg_namelen = options.layout.name_size;
+    made.header.msg_controllen = options.layout.control_size;
+    made.pending_error = 0;
+    made.is_used = true;
+    made.is_detached = made.is_paused = made.is_starved = false;
+    // Otherwise the kernel would answer -EFAULT, for ever.
+    QUOIT_ASSERT(options.layout.payload_offset() < buffers_of(made).pool().stride(),
+                 "a layout that does not fit the buffers of its pool");
+    arm(made);
+    return {made.index};
+}
+
+void io_uring_backend::set(source_id id, interest wanted) {
+    source& one = sources_[id.index];
+    if (one.is_detached) return;
+    switch (wanted) {
+        case interest::receive:
+            if (!one.is_paused) break;
+            one.is_paused = false;
+            // While a cancel is on its way the final completion arms again.
+            if (!one.is_armed) {
+                ++ledger_.rearmed_resumed;
+                arm(one);
+            }
+            break;
+        case interest::pause:
+            if (one.is_paused) break;
+            one.is_paused = true;
+            if (one.is_starved) {
+                one.is_starved = false;
+                one.unlink();
+            } else if (one.is_armed && !one.is_cancelling) {
+                cancel_receive(one);
+            }
+            break;
+        case interest::writable:
+            if (!one.is_polling) poll_writable(one);
+            break;
+    }
+}
+
+void io_uring_backend::detach(source_id id) {
+    source& one = sources_[id.index];
+    QUOIT_ASSERT(one.is_used && !one.is_detached, "a source was detached twice");
+    one.is_detached = true;
+    one.is_starved = false;
+    one.unlink();
+    if (std::exchange(one.pending_error, 0) != 0) std::erase(failed_, one.index);
+    if (!one.is_armed && !one.is_polling) {
+        finish_if_detached(one);
+        return;
+    }
+    // close(2) with a multishot armed would do nothing visible: the port stays bound and datagrams
+    // keep arriving. So: submit what is prepared for this descriptor, cancel all of it, and see the
+    // final completion in the queue; it is handled by the next turn.
+    ring_->submit();
+    const std::uint64_t receiving = token{operation::receive, one.index}.pack();
+    const std::uint64_t polling = token{operation::writable, one.index}.pack();
+    const auto is_final = [](const io_uring_cqe& completion, std::uint64_t of) {
+        return completion.user_data == of && (completion.flags & IORING_CQE_F_MORE) == 0;
+    };
+    const auto is_let_go = [&] {
+        return (!one.is_armed ||
+                ring_->any_of([&](const auto& c) { return is_final(c, receiving); })) &&
+               (!one.is_polling ||
+                ring_->any_of([&](const auto& c) { return is_final(c, polling); }));
+    };
+    // One round is the rule. A request that is just being run answers -EALREADY and is cancelled in
+    // the next.
+    constexpr int rounds_max = 100;
+    int rounds = 0;
+    do {
+        [[maybe_unused]] const int cancelled = ring_->cancel_now(one.fd);
+    } while (!is_let_go() && ++rounds < rounds_max);
+    one.fd = -1;
+}
+
+send_result io_uring_backend::send(source_id id, std::span<const outgoing> messages) {
+    const send_result result = send_messages(sources_[id.index].fd, messages);
+    ledger_.system_calls.add(result.system_calls);
+    return result;
+}
+
+void io_uring_backend::recycle(buffer_class pool, std::span<const std::uint32_t> buffers) {
+    buffers_[static_cast<std::size_t>(pool)].add(buffers);
+}
+
+// At most as many sources get going again as there are buffers to receive into, the oldest first:
+// arming all of 1000 cost 7.8 failed completions per datagram (measured on Linux 6.18). True: more
+// wait than could be armed, and there may be buffers for them yet, since one that is armed and has
+// no datagram uses none.
+bool io_uring_backend::arm_starved() {
+    bool may_go_on = false;
+    for (std::size_t pool = 0; pool < buffer_class_count; ++pool) {
+        for (std::uint32_t left = buffers_[pool].available();
+             left > 0 && !starved_[pool].is_empty(); --left) {
+            source& next = *starved_[pool].pop_front();
+            next.is_starved = false;
+            ++ledger_.rearmed_starved;
+            arm(next);
+        }
+        may_go_on = may_go_on ||
+                    (buffers_[pool].available() > 0 && !starved_[pool].is_empty());
+    }
+    return may_go_on;
+}
+
+void io_uring_backend::arm(source& one) {
+    QUOIT_DEBUG_ASSERT(!one.is_armed && !one.is_starved && !one.is_detached,
+                       "a receive would be armed twice");
+    if (buffers_of(one).available() == 0) {
+        starve(one);
+        return;
+    }
+    io_uring_sqe& submission = ring_->prepare();
+    io_uring_prep_recvmsg_multishot(&submission, one.fd, &one.header,
+                                    MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    submission.flags |= IOSQE_BUFFER_SELECT;
+    submission.buf_group = buffers_of(one).group();
+    submission.user_data = token{operation::receive, one.index}.pack();
+    one.is_armed = true;
+}
+
+void io_uring_backend::starve(source& one) {
+    one.is_starved = true;
+    starved_[static_cast<std::size_t>(one.options.pool)].push_back(one);
+    ++ledger_.starved;
+    emit(one, {.kind = event_kind::starved});
+}
+
+void io_uring_backend::cancel_receive(source& one) {
+    io_uring_sqe& submission = ring_->prepare();
+    io_uring_prep_cancel64(&submission, token{operation::receive, one.index}.pack(), 0);
+    submission.user_data = token{operation::cancel, one.index}.pack();
+    one.is_cancelling = true;
+}
+
+void io_uring_backend::poll_writable(source& one) {
+    io_uring_sqe& submission = ring_->prepare();
+    io_uring_prep_poll_add(&submission, one.fd, POLLOUT);
+    submission.user_data = token{operation::writable, one.index}.pack();
+    one.is_polling = true;
+}
+
+// A poll and not a read: it needs no memory of ours that would have to outlive the ring.
+void io_uring_backend::poll_waker() {
+    io_uring_sqe& submission = ring_->prepare();
+    io_uring_prep_poll_multishot(&submission, waker_.get(), POLLIN);
+    submission.user_data = token{operation::wake}.pack();
+    is_waker_polled_ = true;
+}
+
+void io_uring_backend::turn(steady_time deadline, event_sink& sink) {
+    sink_ = &sink;
+    ++ledger_.turns;
+    if (!is_waker_polled_) poll_waker();
+    bool may_go_on = false;
+    do {
+        may_go_on = arm_starved();
+        // What is known already is not kept waiting.
+        const bool must_wait = batch_.empty() && !may_go_on;
+        [[maybe_unused]] const int outcome = ring_->turn(must_wait ? deadline : at_once);
+        ring_->consume([this](const io_uring_cqe& completion) { handle(completion); });
+        report_errors();
+    } while (may_go_on && batch_.empty());
+    flush();
+    count_system_calls();
+    sink_ = nullptr;
+}
+
+void io_uring_backend::handle(const io_uring_cqe& completion) {
+    const token of = token::unpack(completion.user_data);
+    source* const one = of.what == operation::wake ? nullptr : &sources_[of.source];
+    switch (of.what) {
+        case operation::receive: on_receive(*one, completion); break;
+        case operation::writable: on_writable(*one, completion.res); break;
+        case operation::cancel: on_cancel(*one, completion.res); break;
+        case operation::wake: on_wake(completion); break;
+    }
+}
+
+// Every receive completion comes here, and the end of every receive is decided here.
+void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
+    const bool is_empty = take_datagram(one, completion);
+    if ((completion.flags & IORING_CQE_F_MORE) != 0) return;  // goes on by itself
+
+    one.is_armed = false;
+    one.is_cancelling = false;
+    if (one.is_detached) {
+        finish_if_detached(one);
+        return;
+    }
+    const int outcome = completion.res;
+    if (outcome < 0 && outcome != -ENOBUFS && outcome != -ECANCELED) {
+        // Reported when the datagrams it came ahead of are out.
+        if (one.pending_error == 0) failed_.push_back(one.index);
+        one.pending_error = -outcome;
+        if (is_for_good(-outcome)) one.is_paused = true;
+    }
+    if (one.is_paused) return;  // set(receive) arms again
+    if (outcome == -ENOBUFS) {
+        starve(one);
+        return;
+    }
+    if (outcome == -ECANCELED) {
+        ++ledger_.rearmed_resumed;
+    } else if (outcome < 0) {
+        ++ledger_.rearmed_error;
+    } else if (is_empty) {
+        ++ledger_.rearmed_empty;
+    } else {
+        ++ledger_.rearmed_overflow;
+    }
+    arm(one);
+}
+
+// The buffer is ours whenever F_BUFFER is set, errors included (older kernels, liburing issue 359).
+// Returns whether it held an empty datagram.
+bool io_uring_backend::take_datagram(source& one, const io_uring_cqe& completion) {
+    if ((completion.flags & IORING_CQE_F_BUFFER) == 0) return false;
+    ++ledger_.completions;
+    const std::uint32_t buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
+    buffer_ring& buffers = buffers_of(one);
+    buffers.take(buffer);
+    if (completion.res < 0) {
+        buffers.pool().poison(buffer);
+        buffers.add(std::span(&buffer, 1));
+        return false;
+    }
+    const message_layout layout = one.options.layout;
+    const auto length = static_cast<std::uint32_t>(completion.res);
+    emit(one, {.buffer = buffer,
+               .value = length,
+               .segment = one.options.has_gro
+                              ? segment_of(buffers.pool().used(buffer, length), layout)
+                              : std::uint16_t{0},
+               .kind = event_kind::datagram});
+    return length <= layout.payload_offset();
+}
+
+void io_uring_backend::on_writable(source& one, int outcome) {
+    one.is_polling = false;
+    if (one.is_detached) {
+        finish_if_detached(one);
+    } else if (outcome > 0) {
+        emit(one, {.kind = event_kind::writable});
+    }
+}
+
+void io_uring_backend::on_cancel(source& one, int outcome) {
+    // The receive was just running (-EALREADY) or on its way to be run again (-ENOENT): if it still
+    // is, and shall still not be, once more. It ends: a receive cannot be missed twice in a row for
+    // ever, since a paused one gets no new buffers.
+    if (outcome >= 0 || !one.is_used || one.is_detached || !one.is_cancelling) return;
+    if (one.is_armed && one.is_paused) {
+        cancel_receive(one);
+    } else {
+        one.is_cancelling = false;
+    }
+}
+
+void io_uring_backend::on_wake(const io_uring_cqe& completion) {
+    system::event_clear(waker_.get());
+    ++ledger_.system_calls;
+    if ((completion.flags & IORING_CQE_F_MORE) == 0) is_waker_polled_ = false;
+}
+
+// The kernel reports a refusal ahead of datagrams that are already queued (measured on Linux 6.18).
+// So an error waits until its socket is empty: while it is not, the receive that has been armed
+// again brings the rest.
+void io_uring_backend::report_errors() {
+    const auto is_reported = [this](std::uint32_t index) {
+        source& one = sources_[index];
+        if (!is_for_good(one.pending_error)) {
+            ++ledger_.system_calls;
+            const timespec no_time{};
+            if (system::poll_one(one.fd, POLLIN, &no_time) > 0) return false;
+        }
+        const int error = std::exchange(one.pending_error, 0);
+        emit(one, {.value = static_cast<std::uint32_t>(error), .kind = event_kind::failed});
+        return true;
+    };
+    if (!failed_.empty()) std::erase_if(failed_, is_reported);
+}
+
+void io_uring_backend::finish_if_detached(source& one) {
+    if (one.is_armed || one.is_polling) return;
+    emit(one, {.kind = event_kind::detached});
+    one.is_used = false;
+    unused_.push_back(one.index);
+}
+
+// Outside of turn() an event waits for the next one, which then does not wait.
+void io_uring_backend::emit(const source& one, event what) {
+    what.tag = one.options.tag;
+    what.pool = one.options.pool;
+    batch_.push_back(what);
+    if (batch_.size() >= batch_size_max && sink_ != nullptr) flush();
+}
+
+void io_uring_backend::flush() {
+    if (batch_.empty()) return;
+    sink_->deliver(batch_);
+    batch_.clear();
+}
+
+void io_uring_backend::count_system_calls() {
+    ledger_.system_calls.add(ring_->system_calls() - system_calls_counted_);
+    system_calls_counted_ = ring_->system_calls();
+}
+
+}  // namespace
+
+result<std::unique_ptr<io_backend>> make_io_uring_backend(const backend_options& options) {
+    unsigned completions = completion_slack + options.source_count_max;
+    for (const buffer_pool* pool : options.pools) completions += pool->count();
+    auto made = ring::create(submission_count, completions);
+    if (!made) return std::unexpected(made.error());
+
+    std::vector<buffer_ring> buffers;
+    for (std::uint16_t group = 0; group < buffer_class_count; ++group) {
+        auto registered = buffer_ring::create(**made, *options.pools[group], group);
+        if (!registered) return std::unexpected(registered.error());
+        buffers.push_back(*std::move(registered));
+    }
+    const int waker = system::event_open();
+    if (waker < 0) {
+        return failure(std::error_code(-waker, std::system_category()), "create an eventfd");
+    }
+    return std::make_unique<io_uring_backend>(options, *std::move(made), std::move(buffers),
+                                              file_descriptor(waker));
+}
+
+}  // namespace quoit::detail

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+//
+// ring: a submission and a completion queue, set up as well as this kernel can.
+//
+// The ladder, best first. Each rung is tried; EINVAL means "this kernel does not know a flag".
+//   1. SINGLE_ISSUER | DEFER_TASKRUN (Linux 6.1): completions are posted only when this thread
+//      enters with GETEVENTS, so nothing interrupts it
+//   2. SINGLE_ISSUER | COOP_TASKRUN  (Linux 6.0, 5.19)
+//   3. neither
+// On all: CQSIZE, SUBMIT_ALL (5.18: one refused SQE does not stop the batch), and R_DISABLED (5.10),
+// so that the issuer is the thread that first turns the ring, not the one that made it. Never SQPOLL
+// (a spinning kernel thread per ring) and never IOU_PBUF_RING_INC (a datagram is a whole buffer).
+//
+// Threads: create() on any; everything else on one, which enable() fixes: another thread, or a
+// forked child, gets EEXIST (SINGLE_ISSUER).
+#pragma once
+
+#include "backend/io_uring/system.hpp"
+
+#include <quoit/error.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+namespace quoit::detail {
+
+class ring {
+  public:
+    /// Errors: EPERM (seccomp, kernel.io_uring_disabled), ENOSYS, ENOMEM (RLIMIT_MEMLOCK), EMFILE.
+    [[nodiscard]] static result<std::unique_ptr<ring>> create(unsigned submissions,
+                                                              unsigned completions);
+    ring(const ring&) = delete;
+    ring& operator=(const ring&) = delete;
+    ~ring();
+
+    [[nodiscard]] bool has_defer_taskrun() const noexcept {
+        return (ring_.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+    }
+    [[nodiscard]] bool is_enabled() const noexcept { return is_enabled_; }
+    /// Makes the calling thread the ring's. Idempotent.
+    void enable() noexcept;
+
+    /// A submission to fill, zeroed; submits what is there when the queue is full.
+    [[nodiscard]] io_uring_sqe& prepare() noexcept;
+    /// Submits; waits for a completion until the deadline unless one is there already. EINTR, EAGAIN
+    /// and EBUSY are never fatal: the caller handles what there is and comes back. Returns the
+    /// negated errno for the curious.
+    int turn(std::chrono::steady_clock::time_point deadline) noexcept;
+    void submit() noexcept;
+
+    /// Calls f(const io_uring_cqe&) for each completion there is now; returns how many.
+    template <class F>
+    unsigned consume(F&& f) {
+        unsigned head = 0;
+        unsigned count = 0;
+        io_uring_cqe* completion = nullptr;
+        const unsigned there = io_uring_cq_ready(&ring_);
+        io_uring_for_each_cqe(&ring_, head, completion) {
+            if (count == there) break;
+            ++count;
+            f(*completion);
+        }
+        io_uring_cq_advance(&ring_, count);
+        return count;
+    }
+    /// Looks without taking: whether some completion that is there satisfies f.
+    template <class F>
+    [[nodiscard]] bool any_of(F&& f) {
+        unsigned head = 0;
+        io_uring_cqe* completion = nullptr;
+        io_uring_for_each_cqe(&ring_, head, completion) {
+            if (f(*completion)) return true;
+        }
+        return false;
+    }
+
+    /// Cancels every operation on this descriptor (or, with -1, every operation) before it returns;
+    /// their completions are then in the queue.
+    int cancel_now(int fd) noexcept;
+
+    [[nodiscard]] int register_buffers(void* entries, std::uint16_t count,
+                                       std::uint16_t group) noexcept;
+
+    /// Entries into the kernel so far.
+    [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_; }
+
+  private:
+    ring() = default;
+    io_uring ring_{};
+    std::uint64_t system_calls_ = 0;
+    bool is_open_ = false;
+    bool is_enabled_ = false;
+};
+
+}  // namespace quoit::detail

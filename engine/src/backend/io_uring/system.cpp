@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#include "backend/io_uring/system.hpp"
+
+namespace quoit::detail::system {
+
+int ring_open(unsigned entries, io_uring* ring, io_uring_params* parameters) noexcept {
+    return io_uring_queue_init_params(entries, ring, parameters);
+}
+
+void ring_close(io_uring* ring) noexcept { io_uring_queue_exit(ring); }
+
+// Not io_uring_enable_rings: liburing 2.3 declares it, but its shared library does not export it.
+int ring_enable(io_uring* ring) noexcept {
+    return io_uring_register(static_cast<unsigned>(ring->ring_fd), IORING_REGISTER_ENABLE_RINGS,
+                             nullptr, 0);
+}
+
+int ring_submit(io_uring* ring) noexcept { return io_uring_submit(ring); }
+
+int ring_submit_and_get_events(io_uring* ring) noexcept {
+    return io_uring_submit_and_get_events(ring);
+}
+
+int ring_submit_and_wait(io_uring* ring, __kernel_timespec* timeout) noexcept {
+    if (timeout == nullptr) return io_uring_submit_and_wait(ring, 1);
+    io_uring_cqe* first = nullptr;
+    return io_uring_submit_and_wait_timeout(ring, &first, 1, timeout, nullptr);
+}
+
+int ring_get_events(io_uring* ring) noexcept { return io_uring_get_events(ring); }
+
+int ring_register_buffers(io_uring* ring, io_uring_buf_reg* registration) noexcept {
+    return io_uring_register_buf_ring(ring, registration, 0);
+}
+
+int ring_cancel_now(io_uring* ring, io_uring_sync_cancel_reg* what) noexcept {
+    return io_uring_register_sync_cancel(ring, what);
+}
+
+}  // namespace quoit::detail::system
