@@ -113,7 +113,8 @@ class kernel_network final : public test_network {
         do {
             set_peek_offset(fd, 0);
             count = 0;
-            while (::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_PEEK) > 0) ++count;
+            while (::recv(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_PEEK) > 0)
+                ++count;
             set_peek_offset(fd, -1);
         } while (count < datagrams && clock::now() < deadline);
         return count == datagrams;
@@ -131,7 +132,8 @@ class kernel_network final : public test_network {
     }
     void widen(const narrow& one) override {
         std::array<char, 4096> bytes{};
-        while (::recv(one.other_end, bytes.data(), bytes.size(), MSG_DONTWAIT) >= 0) continue;
+        while (::recv(one.other_end, bytes.data(), bytes.size(), MSG_DONTWAIT) >= 0)
+            continue;
     }
 
   private:
@@ -206,16 +208,15 @@ bool is_io_uring_required() {
 // Why there is none; tried once.
 const std::optional<error>& io_uring_failure() {
     static const std::optional<error> why = [] {
-        const auto small = or_throw(buffer_pool::create(
-            {.count = 8, .stride = small_buffer_stride, .socket_count = 1}));
-        const auto large = or_throw(buffer_pool::create(
-            {.count = 8, .stride = large_buffer_stride, .socket_count = 1}));
+        const auto small = or_throw(
+            buffer_pool::create({.count = 8, .stride = small_buffer_stride, .socket_count = 1}));
+        const auto large = or_throw(
+            buffer_pool::create({.count = 8, .stride = large_buffer_stride, .socket_count = 1}));
         backend_ledger ledger;
-        const auto made = make(backend_kind::io_uring,
-                               {.pools = {small.get(), large.get()},
-                                .source_count_max = 1,
-                                .ledger = &ledger},
-                               nullptr);
+        const auto made =
+            make(backend_kind::io_uring,
+                 {.pools = {small.get(), large.get()}, .source_count_max = 1, .ledger = &ledger},
+                 nullptr);
         return made ? std::nullopt : std::optional(made.error());
     }();
     return why;
@@ -270,8 +271,8 @@ void backend_fixture::SetUp() {
     } else {
         network_ = std::make_unique<kernel_network>();
     }
-    watchdog_ = std::thread(
-        [this, name = ::testing::UnitTest::GetInstance()->current_test_info()->name()] {
+    watchdog_ =
+        std::thread([this, name = ::testing::UnitTest::GetInstance()->current_test_info()->name()] {
             std::unique_lock lock(mutex_);
             if (is_over_.wait_for(lock, test_time_max, [this] { return is_finished_; })) return;
             std::fprintf(stderr, "%s (%s) does not end\n", name,
@@ -283,7 +284,8 @@ void backend_fixture::SetUp() {
 void backend_fixture::TearDown() {
     backend_.reset();
     release_held();
-    for (const int fd : std::exchange(sockets_, {})) network_->close(fd);
+    for (const int fd : std::exchange(sockets_, {}))
+        network_->close(fd);
     for (const auto& pool : pools_) {
         if (pool != nullptr) {
             EXPECT_EQ(pool->leased(), 0U);
@@ -327,7 +329,8 @@ void backend_fixture::make_backend() {
 void backend_fixture::destroy_backend() {
     backend_.reset();
     // Its last events will not come.
-    for (auto& [tag, source] : seen_) source.is_detached = true;
+    for (auto& [tag, source] : seen_)
+        source.is_detached = true;
 }
 
 int backend_fixture::open_socket(family of, std::uint16_t port) {
@@ -363,8 +366,7 @@ void backend_fixture::attach(receiver& one, const receiver_options& wanted) {
         .control_size = control_size_for(wanted.of, metadata::none, wanted.has_gro)};
     seen_[one.tag].layout = layout;
     one.id = backend_->attach(
-        one.fd,
-        {.tag = one.tag, .pool = wanted.pool, .layout = layout, .has_gro = wanted.has_gro});
+        one.fd, {.tag = one.tag, .pool = wanted.pool, .layout = layout, .has_gro = wanted.has_gro});
 }
 
 receiver backend_fixture::open_receiver(const receiver_options& wanted) {
@@ -390,7 +392,8 @@ void backend_fixture::turn(steady_time deadline) {
 }
 
 void backend_fixture::turn_at_once(int count) {
-    for (int i = 0; i < count; ++i) turn(at_once);
+    for (int i = 0; i < count; ++i)
+        turn(at_once);
 }
 
 bool backend_fixture::turn_until(const condition& holds, std::string_view what) {
@@ -472,7 +475,8 @@ void backend_fixture::release_held(std::size_t count) {
 
 std::vector<std::string> backend_fixture::payloads(const receiver& from) {
     std::vector<std::string> all;
-    for (const seen_datagram& one : datagrams(from)) all.push_back(one.payload);
+    for (const seen_datagram& one : datagrams(from))
+        all.push_back(one.payload);
     return all;
 }
 

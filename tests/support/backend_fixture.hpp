@@ -93,9 +93,9 @@ class test_network {
 struct seen_datagram {
     std::string payload;
     std::uint32_t original_size = 0;
-    std::uint32_t length = 0;    // event::value
-    std::uint16_t segment = 0;   // event::segment
-    std::uint32_t count = 0;     // datagrams in the train
+    std::uint32_t length = 0;   // event::value
+    std::uint16_t segment = 0;  // event::segment
+    std::uint32_t count = 0;    // datagrams in the train
     std::uint32_t buffer = 0;
     address peer;
 };

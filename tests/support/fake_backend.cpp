@@ -56,8 +56,8 @@ const fake_network::socket& fake_network::at(int fd) const {
 }
 
 fake_network::socket* fake_network::find_bound(const address& to) {
-    const auto found = std::ranges::find_if(
-        sockets_, [&to](const auto& one) { return one.second.local == to; });
+    const auto found =
+        std::ranges::find_if(sockets_, [&to](const auto& one) { return one.second.local == to; });
     return found == sockets_.end() ? nullptr : &found->second;
 }
 
@@ -69,14 +69,16 @@ std::expected<int, int> fake_network::open(family of, std::uint16_t port) {
     const std::scoped_lock lock(mutex_);
     const ip host = of == family::ipv6 ? ip("::1") : ip("127.0.0.1");
     if (port == 0) {
-        while (find_bound(address(host, next_port_)) != nullptr) ++next_port_;
+        while (find_bound(address(host, next_port_)) != nullptr)
+            ++next_port_;
         port = next_port_++;
     } else if (find_bound(address(host, port)) != nullptr) {
         return std::unexpected(-EADDRINUSE);
     }
     // The lowest number that is free, as the kernel does: numbers are reused at once.
     int fd = 0;
-    while (sockets_.contains(fd)) ++fd;
+    while (sockets_.contains(fd))
+        ++fd;
     sockets_[fd].local = address(host, port);
     return fd;
 }
@@ -308,12 +310,11 @@ class fake_backend final : public io_backend {
             if (!events_.empty()) return deliver(sink);
             const timespec left =
                 deadline == no_deadline ? timespec{} : system::time_until(deadline);
-            const bool is_over =
-                deadline != no_deadline && left.tv_sec == 0 && left.tv_nsec == 0;
+            const bool is_over = deadline != no_deadline && left.tv_sec == 0 && left.tv_nsec == 0;
             if (is_woken || is_over) return;
             ++ledger_.system_calls;
-            [[maybe_unused]] const int ready = system::poll_one(
-                waker_.get(), POLLIN, deadline == no_deadline ? nullptr : &left);
+            [[maybe_unused]] const int ready =
+                system::poll_one(waker_.get(), POLLIN, deadline == no_deadline ? nullptr : &left);
         }
     }
 
@@ -358,7 +359,8 @@ class fake_backend final : public io_backend {
             one.is_used = false;
         }
         // Those whose turn has come go before those that never waited.
-        for (const std::uint32_t index : std::exchange(rearmed_, {})) receive(index);
+        for (const std::uint32_t index : std::exchange(rearmed_, {}))
+            receive(index);
         for (std::uint32_t index = 0; index < sources_.size(); ++index) {
             source& one = sources_[index];
             if (one.is_used && one.wants_writable && net_.look(one.fd).is_writable) {
@@ -455,9 +457,8 @@ class fake_backend final : public io_backend {
     std::array<buffer_pool*, buffer_class_count> pools_;
     backend_ledger& ledger_;
     file_descriptor waker_;
-    capabilities about_{.backend = backend::automatic,
-                        .reason = "a fake, in memory",
-                        .defer_taskrun = false};
+    capabilities about_{
+        .backend = backend::automatic, .reason = "a fake, in memory", .defer_taskrun = false};
     std::vector<source> sources_;
     std::array<std::vector<std::uint32_t>, buffer_class_count> free_;
     std::array<std::deque<std::uint32_t>, buffer_class_count> starved_;  // first in, first out

@@ -46,8 +46,11 @@ void read_gro(bytes from, control_data& into) noexcept {
 }
 
 void read_timestamp(bytes from, control_data& into) noexcept {
+    // What sys_time<nanoseconds> can hold: until the year 2262.
+    constexpr time_t seconds_max = 9'223'372'035;
     timespec time{};
-    if (!read(from, time)) return;
+    if (!read(from, time) || time.tv_nsec < 0 || time.tv_nsec > 999'999'999) return;
+    if (time.tv_sec > seconds_max || time.tv_sec < -seconds_max) return;
     into.received_at = std::chrono::sys_time<std::chrono::nanoseconds>(
         std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
 }

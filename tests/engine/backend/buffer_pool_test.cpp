@@ -56,7 +56,8 @@ TEST(buffer_pool, BuffersLieAStrideApartAndDoNotOverlap) {
     const auto pool = make_pool(16);
     EXPECT_EQ(pool->count(), 16U);
     EXPECT_EQ(pool->stride(), stride);
-    for (std::uint32_t i = 0; i < 16; ++i) fill(*pool, i, static_cast<int>(i));
+    for (std::uint32_t i = 0; i < 16; ++i)
+        fill(*pool, i, static_cast<int>(i));
     for (std::uint32_t i = 0; i < 16; ++i) {
         EXPECT_TRUE(holds(*pool, i, static_cast<int>(i)));
         EXPECT_EQ(pool->data(i) - pool->data(0), std::ptrdiff_t{i} * stride);
@@ -84,7 +85,8 @@ TEST(buffer_pool, CreateSaysSoWhenThereIsNoMemory) {
 TEST(buffer_pool, ANewPoolHasNoLeasesAndNothingReturned) {
     const auto pool = make_pool(8);
     EXPECT_EQ(pool->leased(), 0U);
-    for (std::uint32_t socket = 0; socket < 4; ++socket) EXPECT_EQ(pool->leased_by(socket), 0U);
+    for (std::uint32_t socket = 0; socket < 4; ++socket)
+        EXPECT_EQ(pool->leased_by(socket), 0U);
     EXPECT_FALSE(pool->has_returned());
     EXPECT_EQ(returned(*pool), buffers{});
 }
@@ -128,9 +130,11 @@ TEST(buffer_pool, EveryBufferCanBeLeasedAndReturnedAtOnceAgainAndAgain) {
     buffers all(32);
     std::iota(all.begin(), all.end(), 0U);
     for (int round = 0; round < 5; ++round) {
-        for (const std::uint32_t buffer : all) pool->adopt(buffer, 0);
+        for (const std::uint32_t buffer : all)
+            pool->adopt(buffer, 0);
         EXPECT_EQ(pool->leased(), 32U);
-        for (const std::uint32_t buffer : all) pool->release(buffer);
+        for (const std::uint32_t buffer : all)
+            pool->release(buffer);
         EXPECT_EQ(pool->leased(), 0U);
         EXPECT_EQ(returned(*pool), all);
     }
@@ -156,7 +160,8 @@ TEST(buffer_pool, LeasesAreOnAccountOfTheSocketThatReceived) {
     pool->release(0);
     pool->release(1);
     pool->release(2);
-    for (std::uint32_t socket = 0; socket < 3; ++socket) EXPECT_EQ(pool->leased_by(socket), 0U);
+    for (std::uint32_t socket = 0; socket < 3; ++socket)
+        EXPECT_EQ(pool->leased_by(socket), 0U);
 }
 
 // --- the wake-up of a starved worker ---
@@ -249,9 +254,9 @@ TEST(buffer_pool, BuffersGoRoundBetweenTwoThreads) {
     const auto pool = make_pool(buffer_count);
     spsc_queue<filled> queue(buffer_count);
     std::counting_semaphore<> wakes(0);
-    pool->set_waker([](void* context) noexcept {
-        static_cast<std::counting_semaphore<>*>(context)->release();
-    }, &wakes);
+    pool->set_waker(
+        [](void* context) noexcept { static_cast<std::counting_semaphore<>*>(context)->release(); },
+        &wakes);
     std::atomic<bool> is_stuck = false;
     std::atomic<bool> is_over = false;
 
@@ -363,7 +368,8 @@ TEST(buffer_pool, ABufferIsPoisonedUnlessItIsLeased) {
         EXPECT_EQ(is_poisoned(pool->data(buffer)), expected);
         EXPECT_EQ(is_poisoned(pool->data(buffer) + stride - 1), expected);
     };
-    for (std::uint32_t i = 0; i < 4; ++i) expect_poisoned(i, true);
+    for (std::uint32_t i = 0; i < 4; ++i)
+        expect_poisoned(i, true);
     fill(*pool, 2, 1);
     expect_poisoned(1, true);
     expect_poisoned(2, false);

@@ -264,14 +264,16 @@ TEST(control_message, EveryTruncationOfAValidBufferIsSafeAndInventsNothing) {
     }
     // Within a message: an error.
     const std::size_t last = whole.size() - CMSG_SPACE(sizeof(int));
-    for (std::size_t size = last + sizeof(std::size_t); size < last + CMSG_LEN(sizeof(int)); ++size) {
+    for (std::size_t size = last + sizeof(std::size_t); size < last + CMSG_LEN(sizeof(int));
+         ++size) {
         const bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
         EXPECT_FALSE(parse_control(cut).is_valid) << size;
     }
 }
 
 RC_GTEST_PROP(control_message, RandomBytesNeverMakeAnInvalidSegment, ()) {
-    const auto random = *rc::gen::container<std::vector<std::uint8_t>>(rc::gen::arbitrary<std::uint8_t>());
+    const auto random =
+        *rc::gen::container<std::vector<std::uint8_t>>(rc::gen::arbitrary<std::uint8_t>());
     const bytes control(reinterpret_cast<const std::byte*>(random.data()),
                         reinterpret_cast<const std::byte*>(random.data()) + random.size());
     const control_data found = parse_control(control);
@@ -287,8 +289,7 @@ RC_GTEST_PROP(control_message, ChangedBytesAreNeverReadOutside, ()) {
                                             static_cast<int>(IPPROTO_IPV6));
         const int type = *rc::gen::element<int>(UDP_GRO, SCM_TIMESTAMPNS, IP_PKTINFO, IPV6_PKTINFO,
                                                 IP_TOS, IP_TTL, IPV6_TCLASS, IPV6_HOPLIMIT);
-        const auto data = *rc::gen::resize(
-            32, rc::gen::arbitrary<std::vector<std::uint8_t>>());
+        const auto data = *rc::gen::resize(32, rc::gen::arbitrary<std::vector<std::uint8_t>>());
         const auto length = *rc::gen::oneOf(rc::gen::just<std::size_t>(CMSG_LEN(data.size())),
                                             rc::gen::inRange<std::size_t>(0, 100),
                                             rc::gen::arbitrary<std::size_t>());
@@ -420,8 +421,8 @@ TEST(control_message, NothingAskedForNeedsNoRoom) {
 TEST(control_message, RoomAddsUp) {
     for (const family of : {family::ipv4, family::ipv6}) {
         std::size_t sum = control_size_for(of, metadata::none, true);
-        for (const metadata one : {metadata::local_address, metadata::timestamp, metadata::tos,
-                                   metadata::ttl}) {
+        for (const metadata one :
+             {metadata::local_address, metadata::timestamp, metadata::tos, metadata::ttl}) {
             const std::size_t size = control_size_for(of, one, false);
             EXPECT_GT(size, 0U);
             EXPECT_EQ(size % alignof(cmsghdr), 0U);

@@ -80,10 +80,10 @@ struct message_builder {
         const socket_address name{peer};
         std::memcpy(buffer.data() + message_layout::header_size, name.get(),
                     std::min<std::size_t>(name.size(), layout.name_size));
-        std::ranges::copy_n(control.data(),
-                            static_cast<std::ptrdiff_t>(
-                                std::min<std::size_t>(control.size(), layout.control_size)),
-                            buffer.data() + layout.control_offset());
+        std::ranges::copy_n(
+            control.data(),
+            static_cast<std::ptrdiff_t>(std::min<std::size_t>(control.size(), layout.control_size)),
+            buffer.data() + layout.control_offset());
         std::ranges::copy(std::as_bytes(std::span(payload)),
                           buffer.data() + layout.payload_offset());
         return buffer;
@@ -237,8 +237,8 @@ TEST(message, APayloadIsWhatIsThereAndItsOriginalSizeWhatWasClaimed) {
     message_builder built;
     const bytes whole = built.set_payload(std::string(100, 'x')).build();
     for (std::size_t there = 0; there <= 100; ++there) {
-        const bytes cut(whole.begin(),
-                        whole.begin() + static_cast<std::ptrdiff_t>(plain.payload_offset() + there));
+        const bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(
+                                                           plain.payload_offset() + there));
         const parsed_message parsed = parse_message(cut, plain, unlimited);
         expect_sound(parsed, cut, plain, unlimited);
         EXPECT_EQ(parsed.state, message_state::valid);

@@ -76,7 +76,8 @@ struct source : list_node<> {  // the list is the line of starved ones
     bool is_paused = false;
     bool is_starved = false;
     bool is_armed = false;      // a receive is in flight
-    bool is_cancelling = false; // ... and a cancel behind it
+    bool is_cancelling = false; // ... and shall end
+    std::uint32_t cancels_in_flight = 0;
     bool is_polling = false;    // a request for writability is in flight
 };
 
@@ -106,7 +107,7 @@ class io_uring_backend final : public io_backend {
     void handle(const io_uring_cqe& completion);
     void on_receive(source& one, const io_uring_cqe& completion);
     bool take_datagram(source& one, const io_uring_cqe& completion);
-    void on_writable(source& one, int outcome);
+    void on_writable(source& one);
     void on_cancel(source& one, int outcome);
     void on_wake(const io_uring_cqe& completion);
 
@@ -216,7 +217,7 @@ void io_uring_backend::detach(source_id id) {
     one.unlink();
     if (std::exchange(one.pending_error, 0) != 0) std::erase(failed_, one.index);
     if (!one.is_armed && !one.is_polling) {
-        finish_if_detached(one);
+        finish_if_detached(one);  // or with the completion of a cancel
         return;
     }
     // close(2) with a multishot armed would do nothing visible: the port stays bound and datagrams
@@ -302,6 +303,7 @@ void io_uring_backend::cancel_receive(source& one) {
     io_uring_prep_cancel64(&submission, token{operation::receive, one.index}.pack(), 0);
     submission.user_data = token{operation::cancel, one.index}.pack();
     one.is_cancelling = true;
+    ++one.cancels_in_flight;
 }
 
 void io_uring_backend::poll_writable(source& one) {
@@ -342,7 +344,7 @@ void io_uring_backend::handle(const io_uring_cqe& completion) {
     source* const one = of.what == operation::wake ? nullptr : &sources_[of.source];
     switch (of.what) {
         case operation::receive: on_receive(*one, completion); break;
-        case operation::writable: on_writable(*one, completion.res); break;
+        case operation::writable: on_writable(*one); break;
         case operation::cancel: on_cancel(*one, completion.res); break;
         case operation::wake: on_wake(completion); break;
     }
@@ -407,11 +409,12 @@ bool io_uring_backend::take_datagram(source& one, const io_uring_cqe& completion
     return length <= layout.payload_offset();
 }
 
-void io_uring_backend::on_writable(source& one, int outcome) {
+void io_uring_backend::on_writable(source& one) {
     one.is_polling = false;
     if (one.is_detached) {
         finish_if_detached(one);
-    } else if (outcome > 0) {
+    } else {
+        // A poll that failed (ENOMEM) says so too: whoever asked tries, and asks again if need be.
         emit(one, {.kind = event_kind::writable});
     }
 }
@@ -420,7 +423,12 @@ void io_uring_backend::on_cancel(source& one, int outcome) {
     // The receive was just running (-EALREADY) or on its way to be run again (-ENOENT): if it still
     // is, and shall still not be, once more. It ends: a receive cannot be missed twice in a row for
     // ever, since a paused one gets no new buffers.
-    if (outcome >= 0 || !one.is_used || one.is_detached || !one.is_cancelling) return;
+    --one.cancels_in_flight;
+    if (one.is_detached) {
+        finish_if_detached(one);
+        return;
+    }
+    if (outcome >= 0 || !one.is_cancelling) return;
     if (one.is_armed && one.is_paused) {
         cancel_receive(one);
     } else {
@@ -449,11 +457,11 @@ void io_uring_backend::report_errors() {
         emit(one, {.value = static_cast<std::uint32_t>(error), .kind = event_kind::failed});
         return true;
     };
-    if (!failed_.empty()) std::erase_if(failed_, is_reported);
+    if (!failed_.empty() && !ring_->has_overflow()) std::erase_if(failed_, is_reported);
 }
 
 void io_uring_backend::finish_if_detached(source& one) {
-    if (one.is_armed || one.is_polling) return;
+    if (one.is_armed || one.is_polling || one.cancels_in_flight > 0) return;
     emit(one, {.kind = event_kind::detached});
     one.is_used = false;
     unused_.push_back(one.index);

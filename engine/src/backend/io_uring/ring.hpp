@@ -75,6 +75,9 @@ class ring {
         return false;
     }
 
+    /// Completions wait in the kernel because the queue was full; the next turn brings them.
+    [[nodiscard]] bool has_overflow() const noexcept { return io_uring_cq_has_overflow(&ring_); }
+
     /// Cancels every operation on this descriptor (or, with -1, every operation) before it returns;
     /// their completions are then in the queue.
     int cancel_now(int fd) noexcept;

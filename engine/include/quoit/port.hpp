@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+//
+// port: one thread's end of the engine. It opens endpoints, is turned, hands over what arrived and
+// sends. The coroutine facade stands on it; it is as usable without.
+//
+//   auto port = or_throw(quoit::port::create());
+//   const std::array where{quoit::address("127.0.0.1", 9999)};
+//   auto echo = or_throw(port.open(where));
+//   for (;;) {
+//       port.turn(quoit::port::no_deadline, events);            // fills the queues, calls `events`
+//       while (auto received = port.receive(echo))
+//           port.send(echo, std::move(*received));              // back to where it came from
+//       port.flush();
+//   }
+//
+// An endpoint is one socket, or one per address when several were given, with one queue of received
+// datagrams (bounded, see udp_options) and one queue of datagrams to send.
+//
+// The life of an endpoint: open -> close() or abort() -> events.closed() -> release(). Between
+// close and release what was received stays readable. release() alone closes too.
+//
+// Threads: a port is made by any thread and belongs to the one that first turns it; only wake() and
+// is_called_from_its_thread() may be called from others. With worker_count 0 that thread also turns
+// the ring; otherwise worker threads do, and queues lead here.
+//
+// Errors: what a caller can react to is a result or a status. What happens to one datagram on the
+// wire is counted (stats.hpp) and, for connected endpoints, reported once by the next receive() as
+// the errno the kernel gave (std::errc::connection_refused). It never ends an endpoint.
+#pragma once
+
+#include <quoit/address.hpp>
+#include <quoit/capabilities.hpp>
+#include <quoit/datagram.hpp>
+#include <quoit/error.hpp>
+#include <quoit/options.hpp>
+#include <quoit/payload.hpp>
+#include <quoit/stats.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace quoit {
+
+/// Names an endpoint of one port. Never reused while anybody could still mean the old one: a stale
+/// id is answered with errc::closed.
+struct endpoint_id {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;  // 0: no endpoint
+    [[nodiscard]] bool operator==(const endpoint_id&) const noexcept = default;
+};
+
+/// Hears what a turn brought: at most one call of each kind per endpoint and turn, after everything
+/// has been put into the queues. May call back into the port, but for turn(); must not throw.
+class port_events {
+  public:
+    /// receive() has something: a datagram, a refusal, or the end.
+    virtual void readable(endpoint_id endpoint) = 0;
+    /// The send queue has fallen to its low-water mark.
+    virtual void drained(endpoint_id endpoint) = 0;
+    /// Closed: everything is flushed or dropped, the ports can be bound again.
+    virtual void closed(endpoint_id endpoint) = 0;
+
+  protected:
+    ~port_events() = default;
+};
+
+class port {
+  public:
+    using clock = std::chrono::steady_clock;
+    static constexpr clock::time_point no_deadline = clock::time_point::max();
+    static constexpr clock::time_point at_once = clock::time_point::min();
+
+    /// Errors: errc::invalid_option; for a backend that was named, why it cannot be had.
+    [[nodiscard]] static result<port> create(const loop_options& options = {});
+    port(port&&) noexcept;
+    port& operator=(port&&) noexcept;
+    /// Closes what is open: flushes each endpoint once, frees its ports, stops the workers.
+    ~port();
+
+    // --- endpoints ---
+
+    /// Binds one socket to each address: all or none. One error per address that failed.
+    [[nodiscard]] result<endpoint_id> open(std::span<const address> where,
+                                           const udp_options& options = {});
+    /// Binds IPv4 and IPv6 on every interface, IPv6 for itself (IPV6_V6ONLY), on one port number.
+    /// Only IPv4 where the machine has no IPv6.
+    [[nodiscard]] result<endpoint_id> open_every_interface(std::uint16_t port_number,
+                                                           const udp_options& options = {});
+    /// Connected: the kernel lets only `peer` in and reports its refusals.
+    [[nodiscard]] result<endpoint_id> open_connection(const address& peer,
+                                                      const udp_options& options = {});
+    /// Stops receiving; flushes what is queued, however long the kernel takes. Idempotent.
+    void close(endpoint_id endpoint) noexcept;
+    /// As close(), but drops what is queued.
+    void abort(endpoint_id endpoint) noexcept;
+    /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need be.
+    void release(endpoint_id endpoint) noexcept;
+    [[nodiscard]] bool is_closing(endpoint_id endpoint) const noexcept;
+    /// closed() has been called, or would have been.
+    [[nodiscard]] bool is_closed(endpoint_id endpoint) const noexcept;
+
+    // --- turning ---
+
+    /// Sends what is queued, waits until something happens or the deadline passes, fills the
+    /// queues, then calls `events`. Never waits past wake(). Returns how many things arrived.
+    /// Error: errc::forked in a child of the process that made the port; nothing else.
+    result<std::size_t> turn(clock::time_point deadline, port_events& events);
+    /// Makes a turn that waits, or the next one that would, return. Any thread; async-signal-safe.
+    void wake() noexcept;
+    [[nodiscard]] bool is_called_from_its_thread() const noexcept;
+
+    // --- receiving ---
+
+    /// Errors: errc::would_block; errc::closed once everything has been read; a refusal.
+    [[nodiscard]] result<datagram> receive(endpoint_id endpoint);
+    /// Appends up to `size_max` datagrams. Stops in front of a refusal; answers it when it comes
+    /// first. Errors as receive().
+    status receive_batch(endpoint_id endpoint, std::size_t size_max, datagram_batch& into);
+    /// Datagrams and refusals that receive() would hand over now.
+    [[nodiscard]] std::size_t readable_count(endpoint_id endpoint) const noexcept;
+
+    // --- sending: queued in order, flushed by flush(), by turn(), and when 64 are waiting ---
+    // Errors, all known at the call: errc::closed, errc::message_too_long, errc::wrong_family,
+    // errc::invalid_address (port 0), errc::not_connected (no destination), errc::already_connected
+    // (another destination than the peer), errc::would_block (the queue is full), and
+    // std::errc::permission_denied (broadcast without the option). Pieces make one datagram.
+
+    status sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const address& to);
+    /// Connected endpoints.
+    status send(endpoint_id endpoint, std::span<const byte_view> pieces);
+    /// To its sender, or to `to`, straight from the receive buffer; from the socket it came to.
+    status send(endpoint_id endpoint, datagram&& received);
+    status sendto(endpoint_id endpoint, datagram&& received, const address& to);
+    /// At once, by a system call of its own; errc::would_block when the kernel would, or when
+    /// something is queued before it; the kernel's errno otherwise.
+    status try_sendto(endpoint_id endpoint, byte_view payload, const address& to);
+    status try_send(endpoint_id endpoint, byte_view payload);
+    /// Answers a datagram from the socket it came to.
+    status reply(endpoint_id endpoint, const datagram_view& to, byte_view payload);
+    /// Every endpoint's queue, as far as the kernel takes it.
+    void flush() noexcept;
+    void flush(endpoint_id endpoint) noexcept;
+    /// Bytes that wait to be sent.
+    [[nodiscard]] std::size_t send_queue_size(endpoint_id endpoint) const noexcept;
+
+    // --- what is ---
+
+    /// One for each socket; empty for a stale id. Valid until release().
+    [[nodiscard]] std::span<const address> local_addresses(endpoint_id endpoint) const noexcept;
+    [[nodiscard]] std::optional<address> peer_address(endpoint_id endpoint) const noexcept;
+    /// Of the first socket, to look at and to set options on, not to close; -1 when closed.
+    [[nodiscard]] int descriptor(endpoint_id endpoint) const noexcept;
+    [[nodiscard]] buffer_sizes buffers(endpoint_id endpoint) const;
+    [[nodiscard]] status set_broadcast(endpoint_id endpoint, bool allowed);
+    [[nodiscard]] bool broadcast(endpoint_id endpoint) const noexcept;
+    /// The endpoint's ledger; readable until release().
+    [[nodiscard]] quoit::stats stats(endpoint_id endpoint) const;
+    /// All endpoints', closed and released ones included.
+    [[nodiscard]] quoit::stats stats() const;
+    [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
+    [[nodiscard]] const quoit::capabilities& capabilities() const noexcept;
+    [[nodiscard]] const loop_options& options() const noexcept;
+
+  private:
+    class implementation;
+    explicit port(std::unique_ptr<implementation> made) noexcept;
+    std::unique_ptr<implementation> implementation_;
+};
+
+}  // namespace quoit

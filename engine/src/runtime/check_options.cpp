@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/check_options.hpp"
+
+#include <bit>
+#include <string>
+
+namespace quoit::detail {
+
+namespace {
+
+std::unexpected<error> out_of_range(const char* field, std::uint64_t value, const char* expected) {
+    return failure(errc::invalid_option, std::string(field) + " is " + std::to_string(value) +
+                                             ", expected " + expected);
+}
+
+bool is_buffer_count(std::uint32_t count) noexcept {
+    return count >= 8 && count <= 32'768 && std::has_single_bit(count);
+}
+
+}  // namespace
+
+result<void> check(const loop_options& options) {
+    constexpr const char* buffer_counts = "a power of two from 8 to 32768";
+    if (options.worker_count > 64) {
+        return out_of_range("worker_count", options.worker_count, "0 to 64");
+    }
+    if (!is_buffer_count(options.small_buffer_count)) {
+        return out_of_range("small_buffer_count", options.small_buffer_count, buffer_counts);
+    }
+    if (!is_buffer_count(options.large_buffer_count)) {
+        return out_of_range("large_buffer_count", options.large_buffer_count, buffer_counts);
+    }
+    if (options.socket_count_max < 1 || options.socket_count_max > 32'768) {
+        return out_of_range("socket_count_max", options.socket_count_max, "1 to 32768");
+    }
+    if (options.cpu < -1 || options.cpu > 1023) {
+        return failure(errc::invalid_option,
+                       "cpu is " + std::to_string(options.cpu) + ", expected -1 to 1023");
+    }
+    if (options.log == nullptr) return failure(errc::invalid_option, "log is null");
+    return {};
+}
+
+result<void> check(const udp_options& options) {
+    constexpr std::uint32_t queue_size_limit = 1U << 20U;
+    constexpr std::uint32_t send_queue_limit = 1U << 30U;
+    if (options.queue_size_max > queue_size_limit) {
+        return out_of_range("queue_size_max", options.queue_size_max, "0 to 1048576 datagrams");
+    }
+    if (options.payload_size_max < 1 || options.payload_size_max > payload_size_limit) {
+        return out_of_range("payload_size_max", options.payload_size_max, "1 to 65527 bytes");
+    }
+    if (options.send_queue_size_max > send_queue_limit) {
+        return out_of_range("send_queue_size_max", options.send_queue_size_max,
+                            "at most 1 GiB");
+    }
+    if (options.send_low_water > options.send_high_water) {
+        return out_of_range("send_low_water", options.send_low_water,
+                            "no more than send_high_water");
+    }
+    return {};
+}
+
+}  // namespace quoit::detail

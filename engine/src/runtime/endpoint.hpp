@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// What a port knows of its sockets and endpoints. Plain state of the port's thread; the transitions
+// are in port_open.cpp, port_turn.cpp and port_send.cpp.
+//
+//   endpoint:  open --close()--> closing --every socket detached--> closed --release()--> free
+//   socket:    attached --detach ordered--> leaving --`detached`--> free
+//
+// An endpoint has 1..n sockets and one inbox. A slot is free again when both its endpoint was
+// released and the backend will speak of it no more.
+#pragma once
+
+#include "net/udp_socket.hpp"
+#include "runtime/inbox.hpp"
+#include "runtime/send_queue.hpp"
+#include "runtime/worker.hpp"
+
+#include <quoit/port.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace quoit::detail {
+
+struct socket_state {
+    udp_socket socket;
+    shared_socket shared;
+    send_queue queue;
+    worker* owner = nullptr;
+    std::uint32_t tag = 0;       // the index of its slot
+    std::uint32_t endpoint = 0;  // likewise
+    address local;               // kept after the socket is closed
+    bool is_unflushed = false;   // listed as having something to send
+    bool is_blocked = false;     // waits to be writable
+    bool is_leaving = false;     // its detach has been ordered
+    bool is_gone = false;        // `detached` has come
+    // Not read, because: its endpoint's inbox is full (when_full::pause), or it holds more than its
+    // share of the buffers.
+    bool is_paused_by_inbox = false;
+    bool is_paused_by_leases = false;
+
+    [[nodiscard]] bool is_paused() const noexcept {
+        return is_paused_by_inbox || is_paused_by_leases;
+    }
+};
+
+struct endpoint_state {
+    endpoint_state(std::uint32_t queue_size_max, when_full policy)
+        : received(queue_size_max, policy) {}
+
+    endpoint_id id;
+    udp_options options;
+    std::vector<std::uint32_t> sockets;                  // tags
+    std::vector<address> locals;
+    std::optional<address> peer;
+    inbox received;
+    stats ledger;  // what is counted here; what others count is added by stats()
+    bool allows_broadcast = false;
+    bool is_closing = false;
+    bool is_closed = false;
+    bool is_released = false;
+    bool is_above_high_water = false;
+
+    // News for port_events, told at the end of the turn.
+    bool is_listed = false;
+    bool has_readable = false;
+    bool has_drained = false;
+    bool has_closed = false;
+};
+
+}  // namespace quoit::detail

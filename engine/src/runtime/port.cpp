@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+#include <quoit/port.hpp>
+
+#include "base/assert.hpp"
+#include "net/system.hpp"
+#include "runtime/check_options.hpp"
+#include "runtime/port_implementation.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <string>
+
+namespace quoit {
+
+namespace {
+
+using detail::endpoint_state;
+
+// Raised in the child of every fork: a ring does not survive one (EEXIST, SINGLE_ISSUER).
+std::atomic<std::uint32_t> fork_count{0};
+
+void count_forks() {
+    [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] {
+        fork_count.fetch_add(1, std::memory_order_relaxed);
+    });
+}
+
+// The CPUs this process may use, in order; empty: unknown.
+std::vector<int> allowed_cpus() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    std::vector<int> found;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return found;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(cpu, &allowed)) found.push_back(static_cast<int>(cpu));
+    }
+    return found;
+}
+
+// Once per process: every loop would say the same.
+void log_fallback(const loop_options& options, const capabilities& chosen) {
+    static std::atomic<bool> is_logged{false};
+    if (options.backend != backend::automatic || chosen.reason.empty()) return;
+    if (is_logged.exchange(true, std::memory_order_relaxed)) return;
+    options.log(log_level::warning, "running on epoll: " + chosen.reason);
+}
+
+}  // namespace
+
+void log_to_standard_error(log_level level, std::string_view line) noexcept {
+    if (level < log_level::warning) return;
+    std::fprintf(stderr, "quoit: %.*s\n", static_cast<int>(line.size()), line.data());
+}
+
+// --- the implementation's life ---
+
+port::implementation::implementation(const loop_options& options)
+    : options_(options), forks_at_creation_(fork_count.load(std::memory_order_relaxed)) {}
+
+result<std::unique_ptr<port::implementation>> port::implementation::create(
+    const loop_options& options) {
+    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    count_forks();
+    std::unique_ptr<implementation> made(new implementation(options));
+    auto waker = detail::port_waker::create();
+    if (!waker) return std::unexpected(waker.error());
+    made->waker_ = *std::move(waker);
+
+    const auto cpus =
+        options.worker_pinning == pinning::spread ? allowed_cpus() : std::vector<int>();
+    const std::uint32_t count = std::max(options.worker_count, 1U);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        auto worker = detail::worker::create(
+            {.backend = options.backend,
+             .buffer_counts = {options.small_buffer_count, options.large_buffer_count},
+             .socket_count_max = options.socket_count_max,
+             .is_threaded = options.worker_count > 0,
+             .cpu = cpus.empty() ? -1 : cpus[i % cpus.size()]},
+            *made, *made->waker_);
+        if (!worker) return std::unexpected(worker.error());
+        made->workers_.push_back(*std::move(worker));
+    }
+    made->sockets_per_pool_.resize(count * detail::buffer_class_count);
+    log_fallback(options, made->capabilities());
+    for (const auto& worker : made->workers_) worker->start();
+    return made;
+}
+
+port::implementation::~implementation() {
+    if (workers_.empty() || is_forked()) {
+        // A child's copy: the ring is its parent's, and must not be spoken to.
+        for (auto& worker : workers_) [[maybe_unused]] auto* leaked = worker.release();
+        return;
+    }
+    QUOIT_ASSERT(is_called_from_its_thread(), "a port was destroyed by a foreign thread");
+    flush();
+    for (const auto& worker : workers_) worker->flush_orders();
+    // From here on the kernel has no buffer and no descriptor of ours; what was on its way to us is
+    // counted as late and given back.
+    for (auto& endpoint : endpoints_) {
+        if (endpoint) endpoint->is_closing = true;
+    }
+    for (const auto& worker : workers_) worker->stop();
+    drain_workers();
+    for (auto& one : sockets_) {
+        if (one) one->socket.drain_and_close();
+    }
+    // Before the pools go: inboxes and send queues hold leases.
+    endpoints_.clear();
+    sockets_.clear();
+}
+
+bool port::implementation::is_forked() const noexcept {
+    return fork_count.load(std::memory_order_relaxed) != forks_at_creation_;
+}
+
+// --- the ledger ---
+
+quoit::stats port::implementation::stats_of(const endpoint_state& endpoint) const {
+    quoit::stats now = endpoint.ledger;
+    const auto& inbox = endpoint.received.counted();
+    now.received.passed = inbox.passed;
+    now.received.delivered = inbox.delivered;
+    now.received.dropped.queue_full = inbox.dropped_full;
+    now.received.dropped.abandoned = inbox.abandoned;
+    now.received.waiting = endpoint.received.datagram_count();
+    for (const std::uint32_t tag : endpoint.sockets) {
+        const detail::socket_state& one = *sockets_[tag];
+        now.received.taken += one.shared.taken.get();
+        if (one.socket.is_open()) {
+            now.received.dropped.kernel_packets += one.socket.kernel_drops();
+        }
+        now.sent.waiting += one.queue.count();
+        now.leases_held += one.owner->pool(one.shared.options.pool).leased_by(tag);
+    }
+    return now;
+}
+
+quoit::stats port::implementation::stats_of_all() const {
+    quoit::stats sum = released_;
+    for (const auto& endpoint : endpoints_) {
+        if (endpoint) sum += stats_of(*endpoint);
+    }
+    return sum;
+}
+
+quoit::engine_stats port::implementation::engine_stats() const noexcept {
+    quoit::engine_stats sum;
+    for (const auto& worker : workers_) sum += worker->stats();
+    sum.system_calls += system_calls_.get();
+    sum.wakeups += wakeups_.get();
+    return sum;
+}
+
+// --- quoit/port.hpp ---
+
+port::port(std::unique_ptr<implementation> made) noexcept : implementation_(std::move(made)) {}
+port::port(port&&) noexcept = default;
+port& port::operator=(port&&) noexcept = default;
+port::~port() = default;
+
+result<port> port::create(const loop_options& options) {
+    auto made = implementation::create(options);
+    if (!made) return std::unexpected(made.error());
+    return port(*std::move(made));
+}
+
+result<endpoint_id> port::open(std::span<const address> where, const udp_options& options) {
+    return implementation_->open(where, options);
+}
+
+result<endpoint_id> port::open_every_interface(std::uint16_t port_number,
+                                               const udp_options& options) {
+    return implementation_->open_every_interface(port_number, options);
+}
+
+result<endpoint_id> port::open_connection(const address& peer, const udp_options& options) {
+    return implementation_->open_connection(peer, options);
+}
+
+void port::close(endpoint_id endpoint) noexcept {
+    if (auto* const found = implementation_->find(endpoint)) implementation_->close(*found);
+}
+
+void port::abort(endpoint_id endpoint) noexcept {
+    if (auto* const found = implementation_->find(endpoint)) implementation_->abort(*found);
+}
+
+void port::release(endpoint_id endpoint) noexcept {
+    if (auto* const found = implementation_->find(endpoint)) implementation_->release(*found);
+}
+
+bool port::is_closing(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr || found->is_closing;
+}
+
+bool port::is_closed(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr || found->is_closed;
+}
+
+result<std::size_t> port::turn(clock::time_point deadline, port_events& events) {
+    return implementation_->turn(deadline, events);
+}
+
+void port::wake() noexcept { implementation_->wake(); }
+
+bool port::is_called_from_its_thread() const noexcept {
+    return implementation_->is_called_from_its_thread();
+}
+
+result<datagram> port::receive(endpoint_id endpoint) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return failure(errc::closed);
+    detail::inbox& received = found->received;
+    if (received.readable_count() == 0) {
+        return failure(found->is_closing ? errc::closed : errc::would_block);
+    }
+    if (const int refusal = received.front_error(); refusal != 0) {
+        received.pop_error();
+        return failure(std::error_code(refusal, std::system_category()));
+    }
+    return received.pop();
+}
+
+status port::receive_batch(endpoint_id endpoint, std::size_t size_max, datagram_batch& into) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    detail::inbox& received = found->received;
+    if (received.readable_count() == 0) {
+        return found->is_closing ? errc::closed : errc::would_block;
+    }
+    if (const int refusal = received.front_error(); refusal != 0) {
+        received.pop_error();
+        return std::error_code(refusal, std::system_category());
+    }
+    std::size_t left = size_max;
+    while (left > 0 && received.datagram_count() > 0 && received.front_error() == 0) {
+        train next = received.pop_train(static_cast<std::uint32_t>(
+            std::min<std::size_t>(left, ~std::uint32_t{0})));
+        left -= next.size();
+        into.append(std::move(next));
+    }
+    return {};
+}
+
+std::size_t port::readable_count(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? 0 : found->received.readable_count();
+}
+
+namespace {
+
+constexpr std::uint32_t no_tag = ~std::uint32_t{0};
+
+}  // namespace
+
+status port::sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const address& to) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->send(*found, pieces, &to, no_tag);
+}
+
+status port::send(endpoint_id endpoint, std::span<const byte_view> pieces) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->send(*found, pieces, nullptr, no_tag);
+}
+
+status port::send(endpoint_id endpoint, datagram&& received) {
+    const address peer = received.peer();
+    return sendto(endpoint, std::move(received), peer);
+}
+
+status port::sendto(endpoint_id endpoint, datagram&& received, const address& to) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->send(*found, std::move(received), &to);
+}
+
+status port::try_sendto(endpoint_id endpoint, byte_view payload, const address& to) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->try_send(*found, payload, &to);
+}
+
+status port::try_send(endpoint_id endpoint, byte_view payload) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->try_send(*found, payload, nullptr);
+}
+
+status port::reply(endpoint_id endpoint, const datagram_view& to, byte_view payload) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    const address peer = to.peer();
+    return implementation_->send(*found, std::span(&payload, 1), &peer, to.fields().socket);
+}
+
+void port::flush() noexcept { implementation_->flush(); }
+
+void port::flush(endpoint_id endpoint) noexcept {
+    if (auto* const found = implementation_->find(endpoint)) implementation_->flush(*found);
+}
+
+std::size_t port::send_queue_size(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? 0 : implementation_->send_queue_size(*found);
+}
+
+std::span<const address> port::local_addresses(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? std::span<const address>() : found->locals;
+}
+
+std::optional<address> port::peer_address(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? std::nullopt : found->peer;
+}
+
+int port::descriptor(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    const auto* const first =
+        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    return first == nullptr ? -1 : first->socket.descriptor();
+}
+
+buffer_sizes port::buffers(endpoint_id endpoint) const {
+    const auto* const found = implementation_->find(endpoint);
+    const auto* const first =
+        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    return first == nullptr || !first->socket.is_open() ? buffer_sizes{} : first->socket.buffers();
+}
+
+status port::set_broadcast(endpoint_id endpoint, bool allowed) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr || found->is_closing) return errc::closed;
+    auto* const first = implementation_->first_socket(*found);
+    status set = first->socket.set_broadcast(allowed);
+    if (set) found->allows_broadcast = allowed;
+    return set;
+}
+
+bool port::broadcast(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    const auto* const first =
+        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    return first != nullptr && first->socket.is_open() && first->socket.broadcast();
+}
+
+quoit::stats port::stats(endpoint_id endpoint) const {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? quoit::stats{} : implementation_->stats_of(*found);
+}
+
+quoit::stats port::stats() const { return implementation_->stats_of_all(); }
+
+quoit::engine_stats port::engine_stats() const noexcept { return implementation_->engine_stats(); }
+
+const capabilities& port::capabilities() const noexcept {
+    return implementation_->capabilities();
+}
+
+const loop_options& port::options() const noexcept { return implementation_->options(); }
+
+}  // namespace quoit

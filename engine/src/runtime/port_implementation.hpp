@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+//
+// port::implementation: the engine behind quoit/port.hpp. Three groups of functions, a file each:
+// opening and closing, turning, sending. What they share is the tables of endpoints and sockets.
+//
+// Single-threaded but for wake(); see quoit/port.hpp.
+#pragma once
+
+#include "runtime/endpoint.hpp"
+
+#include <quoit/port.hpp>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace quoit {
+
+class port::implementation final : private detail::event_sink {
+  public:
+    [[nodiscard]] static result<std::unique_ptr<implementation>> create(
+        const loop_options& options);
+    implementation(const implementation&) = delete;
+    implementation& operator=(const implementation&) = delete;
+    ~implementation();
+
+    // --- port_open.cpp ---
+    [[nodiscard]] result<endpoint_id> open(std::span<const address> where,
+                                           const udp_options& options);
+    [[nodiscard]] result<endpoint_id> open_every_interface(std::uint16_t port_number,
+                                                           const udp_options& options);
+    [[nodiscard]] result<endpoint_id> open_connection(const address& peer,
+                                                      const udp_options& options);
+    void close(detail::endpoint_state& endpoint) noexcept;
+    void abort(detail::endpoint_state& endpoint) noexcept;
+    void release(detail::endpoint_state& endpoint) noexcept;
+
+    // --- port_turn.cpp ---
+    result<std::size_t> turn(clock::time_point deadline, port_events& events);
+    void wake() noexcept;
+    [[nodiscard]] bool is_called_from_its_thread() const noexcept {
+        return thread_ == std::thread::id() || thread_ == std::this_thread::get_id();
+    }
+
+    // --- port_send.cpp ---
+    status send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
+                const address* to, std::uint32_t tag_preferred);
+    status send(detail::endpoint_state& endpoint, datagram&& received, const address* to);
+    status try_send(detail::endpoint_state& endpoint, byte_view payload, const address* to);
+    void flush() noexcept;
+    void flush(detail::endpoint_state& endpoint) noexcept;
+    [[nodiscard]] std::size_t send_queue_size(const detail::endpoint_state& of) const noexcept;
+
+    // --- port.cpp ---
+    /// Null for a stale id.
+    [[nodiscard]] detail::endpoint_state* find(endpoint_id id) const noexcept {
+        if (id.index >= endpoints_.size()) return nullptr;
+        detail::endpoint_state* const found = endpoints_[id.index].get();
+        return found != nullptr && found->id == id && !found->is_released ? found : nullptr;
+    }
+    [[nodiscard]] quoit::stats stats_of(const detail::endpoint_state& endpoint) const;
+    [[nodiscard]] quoit::stats stats_of_all() const;
+    [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
+    [[nodiscard]] const quoit::capabilities& capabilities() const noexcept {
+        return workers_.front()->about();
+    }
+    [[nodiscard]] const loop_options& options() const noexcept { return options_; }
+    [[nodiscard]] const detail::socket_state* first_socket(
+        const detail::endpoint_state& of) const noexcept {
+        return of.sockets.empty() ? nullptr : sockets_[of.sockets.front()].get();
+    }
+    [[nodiscard]] detail::socket_state* first_socket(const detail::endpoint_state& of) noexcept {
+        return of.sockets.empty() ? nullptr : sockets_[of.sockets.front()].get();
+    }
+    [[nodiscard]] bool is_forked() const noexcept;
+
+  private:
+    explicit implementation(const loop_options& options);
+    [[nodiscard]] bool is_inline() const noexcept { return options_.worker_count == 0; }
+    [[nodiscard]] detail::socket_state& socket(std::uint32_t tag) noexcept {
+        return *sockets_[tag];
+    }
+
+    // opening and closing
+    [[nodiscard]] endpoint_id add_endpoint(std::vector<detail::udp_socket> opened,
+                                           std::optional<address> peer,
+                                           const udp_options& options);
+    void add_socket(detail::endpoint_state& endpoint, detail::udp_socket opened);
+    [[nodiscard]] std::size_t sockets_free() const noexcept;
+    void leave_if_flushed(detail::socket_state& one) noexcept;
+    void shut(detail::socket_state& one) noexcept;
+    void free_if_done(detail::endpoint_state& endpoint) noexcept;
+    void drop_queued(detail::endpoint_state& endpoint) noexcept;
+
+    // turning
+    void deliver(std::span<const detail::event> events) noexcept override;
+    void receive(detail::socket_state& one, const detail::event& what);
+    void on_refusal(detail::socket_state& one, int error, std::uint32_t count);
+    void on_detached(detail::socket_state& one);
+    void resume_paused();
+    void pause_if_greedy(detail::socket_state& one, detail::buffer_class pool);
+    void set_paused(detail::socket_state& one, bool was_paused);
+    [[nodiscard]] bool take_wake() noexcept;
+    void wait_inline(clock::time_point deadline);
+    void wait_threaded(clock::time_point deadline);
+    std::size_t drain_workers();
+    void list(detail::endpoint_state& endpoint);
+    void tell(port_events& events);
+
+    // sending
+    [[nodiscard]] std::error_code check(const detail::endpoint_state& endpoint, std::size_t size,
+                                        const address* to) const noexcept;
+    [[nodiscard]] detail::socket_state* sender_for(detail::endpoint_state& endpoint,
+                                                   const address* to,
+                                                   std::uint32_t tag_preferred) noexcept;
+    void queued(detail::endpoint_state& endpoint, detail::socket_state& one);
+    void flush(detail::socket_state& one) noexcept;
+    [[nodiscard]] detail::send_result send_now(detail::socket_state& one,
+                                               std::span<const detail::outgoing> messages);
+
+    loop_options options_;
+    std::unique_ptr<detail::port_waker> waker_;
+    std::vector<std::unique_ptr<detail::worker>> workers_;
+    std::size_t next_worker_ = 0;
+
+    std::vector<std::unique_ptr<detail::endpoint_state>> endpoints_;
+    std::vector<std::uint32_t> endpoints_unused_;
+    std::vector<std::uint32_t> generations_;
+    std::vector<std::unique_ptr<detail::socket_state>> sockets_;
+    std::vector<std::uint32_t> sockets_unused_;
+    std::vector<std::uint32_t> sockets_per_pool_;  // by worker and class: attached now
+
+    std::vector<std::uint32_t> unflushed_;  // tags with something to send that are not blocked
+    std::vector<std::uint32_t> paused_;     // tags
+    std::vector<std::uint32_t> news_;       // endpoints for tell()
+    std::vector<std::uint32_t> told_;       // of the turn that runs
+
+    quoit::stats released_;  // the ledgers of endpoints that are gone
+    detail::counter system_calls_;
+    detail::counter wakeups_;
+    std::size_t arrived_ = 0;
+    std::thread::id thread_;
+    std::uint32_t forks_at_creation_ = 0;
+    std::atomic<bool> is_woken_{false};
+};
+
+}  // namespace quoit

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+//
+// Opening and closing. A socket that closes: stop sending -> detach -> (the worker cancels and reaps)
+// -> drop-all filter, drain, read the drop counter, close(2). An inline worker has let go when its
+// detach() returns, so the port number is free when close() returns; a threaded one says `detached`.
+#include "base/assert.hpp"
+#include "net/control_message.hpp"
+#include "runtime/check_options.hpp"
+#include "runtime/port_implementation.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace quoit {
+
+namespace {
+
+using detail::endpoint_state;
+using detail::order_kind;
+using detail::socket_state;
+
+constexpr std::uint32_t queue_size_default = 1024;         // datagrams
+constexpr std::uint32_t send_queue_size_default = 4 << 20;  // bytes
+
+// A sockaddr of the family, in whole 16 bytes so that what follows is aligned.
+constexpr std::uint16_t name_size_of(family of) noexcept { return of == family::ipv6 ? 32 : 16; }
+
+udp_options with_defaults(udp_options options) noexcept {
+    if (options.queue_size_max == 0) options.queue_size_max = queue_size_default;
+    if (options.send_queue_size_max == 0) options.send_queue_size_max = send_queue_size_default;
+    return options;
+}
+
+}  // namespace
+
+result<endpoint_id> port::implementation::open(std::span<const address> where,
+                                               const udp_options& options) {
+    if (is_forked()) return failure(errc::forked);
+    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    if (where.empty()) return failure(errc::invalid_option, "no address to listen on");
+    if (where.size() > sockets_free()) {
+        return failure(std::make_error_code(std::errc::too_many_files_open),
+                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+    }
+    std::vector<detail::udp_socket> opened;
+    std::vector<error> causes;
+    for (const address& one : where) {
+        if (one.family() == family::unspecified) {
+            causes.emplace_back(make_error_code(errc::invalid_address), "listen on no address");
+            continue;
+        }
+        auto made = detail::udp_socket::listen(one, options);
+        if (made) {
+            opened.push_back(*std::move(made));
+        } else {
+            causes.push_back(made.error());
+        }
+    }
+    if (causes.size() == 1 && where.size() == 1) return std::unexpected(causes.front());
+    if (!causes.empty()) {
+        const std::error_code first = causes.front().code();
+        return std::unexpected(error(
+            first, "listen on " + std::to_string(where.size()) + " addresses", std::move(causes)));
+    }
+    return add_endpoint(std::move(opened), std::nullopt, options);
+}
+
+result<endpoint_id> port::implementation::open_every_interface(std::uint16_t port_number,
+                                                               const udp_options& options) {
+    if (is_forked()) return failure(errc::forked);
+    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    if (sockets_free() < 2) {
+        return failure(std::make_error_code(std::errc::too_many_files_open),
+                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+    }
+    // The number the kernel chooses for one family may be taken in the other: then another.
+    const int attempts_max = port_number == 0 ? 16 : 1;
+    result<detail::udp_socket> v6 = failure(errc::closed);
+    for (int attempt = 0; attempt < attempts_max; ++attempt) {
+        auto v4 = detail::udp_socket::listen({ip::v4({0, 0, 0, 0}), port_number}, options);
+        if (!v4) return std::unexpected(v4.error());
+        const std::uint16_t number = v4->local().port();
+        v6 = detail::udp_socket::listen({ip::v6({}), number}, options);
+        const bool has_no_v6 = !v6 && (v6.error() == std::errc::address_family_not_supported ||
+                                       v6.error() == std::errc::address_not_available);
+        if (!v6 && !has_no_v6) continue;
+        std::vector<detail::udp_socket> opened;
+        opened.push_back(*std::move(v4));
+        if (v6) opened.push_back(*std::move(v6));
+        return add_endpoint(std::move(opened), std::nullopt, options);
+    }
+    return std::unexpected(v6.error());
+}
+
+result<endpoint_id> port::implementation::open_connection(const address& peer,
+                                                          const udp_options& options) {
+    if (is_forked()) return failure(errc::forked);
+    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    if (peer.family() == family::unspecified || peer.port() == 0) {
+        return failure(errc::invalid_address, "connect " + peer.to_string());
+    }
+    if (options.local.family() != family::unspecified &&
+        options.local.family() != peer.family()) {
+        return failure(errc::wrong_family,
+                       "connect " + peer.to_string() + " from " + options.local.to_string());
+    }
+    if (sockets_free() < 1) {
+        return failure(std::make_error_code(std::errc::too_many_files_open),
+                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+    }
+    auto made = detail::udp_socket::connect(peer, options);
+    if (!made) return std::unexpected(made.error());
+    std::vector<detail::udp_socket> opened;
+    opened.push_back(*std::move(made));
+    return add_endpoint(std::move(opened), peer, options);
+}
+
+std::size_t port::implementation::sockets_free() const noexcept {
+    return sockets_unused_.size() + (options_.socket_count_max - sockets_.size());
+}
+
+endpoint_id port::implementation::add_endpoint(std::vector<detail::udp_socket> opened,
+                                               std::optional<address> peer,
+                                               const udp_options& options) {
+    const udp_options wanted = with_defaults(options);
+    if (endpoints_unused_.empty()) {
+        endpoints_unused_.push_back(static_cast<std::uint32_t>(endpoints_.size()));
+        endpoints_.emplace_back();
+        generations_.push_back(0);
+    }
+    const std::uint32_t index = endpoints_unused_.back();
+    endpoints_unused_.pop_back();
+    auto made = std::make_unique<endpoint_state>(wanted.queue_size_max, wanted.on_full);
+    made->id = {.index = index, .generation = ++generations_[index]};
+    made->options = wanted;
+    made->peer = peer;
+    made->allows_broadcast = wanted.broadcast;
+    endpoint_state& endpoint = *made;
+    endpoints_[index] = std::move(made);
+    for (auto& one : opened) add_socket(endpoint, std::move(one));
+    return endpoint.id;
+}
+
+void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_socket opened) {
+    if (sockets_unused_.empty()) {
+        sockets_unused_.push_back(static_cast<std::uint32_t>(sockets_.size()));
+        sockets_.emplace_back();
+    }
+    const std::uint32_t tag = sockets_unused_.back();
+    sockets_unused_.pop_back();
+
+    auto made = std::make_unique<socket_state>();
+    socket_state& one = *made;
+    one.socket = std::move(opened);
+    one.local = one.socket.local();
+    one.tag = tag;
+    one.endpoint = endpoint.id.index;
+    const std::size_t worker_index = next_worker_++ % workers_.size();
+    one.owner = workers_[worker_index].get();
+
+    const detail::message_layout layout{
+        .name_size = name_size_of(one.local.family()),
+        .control_size = detail::control_size_for(one.local.family(),
+                                                 endpoint.options.received_metadata, false)};
+    const bool fits_small =
+        layout.payload_offset() + endpoint.options.payload_size_max <= detail::small_buffer_stride;
+    one.shared.fd = one.socket.descriptor();
+    one.shared.options = {
+        .tag = tag,
+        .pool = fits_small ? detail::buffer_class::small : detail::buffer_class::large,
+        .layout = layout,
+        .has_gro = false};
+    ++sockets_per_pool_[worker_index * detail::buffer_class_count +
+                        static_cast<std::size_t>(one.shared.options.pool)];
+    endpoint.sockets.push_back(tag);
+    endpoint.locals.push_back(one.local);
+    sockets_[tag] = std::move(made);
+    one.owner->give({.kind = order_kind::attach, .tag = tag, .socket = &one.shared});
+}
+
+void port::implementation::close(endpoint_state& endpoint) noexcept {
+    if (endpoint.is_closing) return;
+    endpoint.is_closing = true;
+    endpoint.has_readable = true;  // the end is something to read
+    list(endpoint);
+    for (const std::uint32_t tag : endpoint.sockets) {
+        flush(socket(tag));
+        leave_if_flushed(socket(tag));
+    }
+}
+
+void port::implementation::abort(endpoint_state& endpoint) noexcept {
+    drop_queued(endpoint);
+    close(endpoint);
+    for (const std::uint32_t tag : endpoint.sockets) leave_if_flushed(socket(tag));
+}
+
+void port::implementation::drop_queued(endpoint_state& endpoint) noexcept {
+    for (const std::uint32_t tag : endpoint.sockets) {
+        endpoint.ledger.sent.dropped += socket(tag).queue.drop();
+    }
+}
+
+void port::implementation::release(endpoint_state& endpoint) noexcept {
+    close(endpoint);
+    abort(endpoint);
+    endpoint.received.abandon();
+    endpoint.is_released = true;
+    free_if_done(endpoint);
+}
+
+// A closing socket stays attached, unread, until the kernel has taken what is queued.
+void port::implementation::leave_if_flushed(socket_state& one) noexcept {
+    if (one.is_leaving) return;
+    if (!one.queue.is_empty()) {
+        const bool was_paused = one.is_paused();
+        one.is_paused_by_inbox = true;
+        set_paused(one, was_paused);
+        return;
+    }
+    one.is_leaving = true;
+    one.owner->give({.kind = order_kind::detach, .tag = one.tag});
+    if (is_inline()) shut(one);
+}
+
+void port::implementation::shut(socket_state& one) noexcept {
+    const auto drained = one.socket.drain_and_close();
+    auto& received = endpoints_[one.endpoint]->ledger.received;
+    received.taken += drained.datagrams;
+    received.dropped.late += drained.datagrams;
+    received.dropped.kernel_packets += drained.kernel_drops;
+}
+
+void port::implementation::on_detached(socket_state& one) {
+    if (!is_inline()) shut(one);
+    one.is_gone = true;
+    const auto worker_index = static_cast<std::size_t>(
+        std::ranges::find(workers_, one.owner, [](const auto& w) { return w.get(); }) -
+        workers_.begin());
+    --sockets_per_pool_[worker_index * detail::buffer_class_count +
+                        static_cast<std::size_t>(one.shared.options.pool)];
+    endpoint_state& endpoint = *endpoints_[one.endpoint];
+    const bool is_last = std::ranges::all_of(
+        endpoint.sockets, [this](std::uint32_t tag) { return socket(tag).is_gone; });
+    if (!is_last) return;
+    endpoint.is_closed = true;
+    endpoint.has_closed = true;
+    list(endpoint);
+    free_if_done(endpoint);
+}
+
+void port::implementation::free_if_done(endpoint_state& endpoint) noexcept {
+    if (!endpoint.is_released || !endpoint.is_closed) return;
+    released_ += stats_of(endpoint);
+    for (const std::uint32_t tag : endpoint.sockets) {
+        std::erase(paused_, tag);
+        std::erase(unflushed_, tag);
+        sockets_[tag].reset();
+        sockets_unused_.push_back(tag);
+    }
+    const std::uint32_t index = endpoint.id.index;
+    endpoints_[index].reset();
+    endpoints_unused_.push_back(index);
+}
+
+}  // namespace quoit

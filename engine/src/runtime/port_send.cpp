@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+//
+// Sending: what is known locally is refused at the call; the rest is queued, flushed in order, and
+// what becomes of it is counted (runtime/send_queue.hpp has the error policy).
+#include "base/assert.hpp"
+#include "runtime/check_options.hpp"
+#include "runtime/port_implementation.hpp"
+
+#include <algorithm>
+
+namespace quoit {
+
+namespace {
+
+using detail::endpoint_state;
+using detail::order_kind;
+using detail::socket_state;
+
+// Flushed when this many wait, whether the turn has ended or not: one system call's worth.
+constexpr std::size_t flush_at_count = 64;
+// What a queued datagram costs beside its payload: an empty one is not free.
+constexpr std::size_t entry_cost = 64;
+
+constexpr address broadcast_host_of(std::uint16_t port_number) noexcept {
+    return {ip::v4({255, 255, 255, 255}), port_number};
+}
+
+std::size_t size_of(std::span<const byte_view> pieces) noexcept {
+    std::size_t size = 0;
+    for (const byte_view& piece : pieces) size += piece.size();
+    return size;
+}
+
+}  // namespace
+
+std::error_code port::implementation::check(const endpoint_state& endpoint, std::size_t size,
+                                            const address* to) const noexcept {
+    if (endpoint.is_closing) return errc::closed;
+    if (is_forked()) return errc::forked;
+    if (endpoint.peer && to != nullptr && *to != *endpoint.peer) return errc::already_connected;
+    if (!endpoint.peer && to == nullptr) return errc::not_connected;
+    const address& destination = to != nullptr ? *to : *endpoint.peer;
+    const bool has_family = std::ranges::any_of(endpoint.locals, [&](const address& local) {
+        return local.family() == destination.family();
+    });
+    if (!has_family) return errc::wrong_family;
+    if (destination.port() == 0) return errc::invalid_address;
+    if (size > detail::payload_size_max_of(destination.family())) return errc::message_too_long;
+    if (!endpoint.allows_broadcast && destination == broadcast_host_of(destination.port())) {
+        return std::make_error_code(std::errc::permission_denied);
+    }
+    return {};
+}
+
+// The socket that received what is answered, if it is one of ours; else the first of the family.
+socket_state* port::implementation::sender_for(endpoint_state& endpoint, const address* to,
+                                               std::uint32_t tag_preferred) noexcept {
+    if (endpoint.sockets.size() == 1 || to == nullptr) return &socket(endpoint.sockets.front());
+    socket_state* first = nullptr;
+    for (const std::uint32_t tag : endpoint.sockets) {
+        socket_state& one = socket(tag);
+        if (one.local.family() != to->family()) continue;
+        if (tag == tag_preferred) return &one;
+        if (first == nullptr) first = &one;
+    }
+    return first;
+}
+
+status port::implementation::send(endpoint_state& endpoint, std::span<const byte_view> pieces,
+                                  const address* to, std::uint32_t tag_preferred) {
+    const std::size_t size = size_of(pieces);
+    if (const std::error_code refused = check(endpoint, size, to)) return refused;
+    socket_state& one = *sender_for(endpoint, to, tag_preferred);
+    if (endpoint.options.report_refused_on_send && endpoint.peer && pieces.size() == 1 &&
+        one.queue.is_empty()) {
+        status sent = try_send(endpoint, pieces.front(), to);
+        if (sent || sent != errc::would_block) return sent;
+    }
+    const auto is_full = [&] {
+        return one.queue.byte_count() + one.queue.count() * entry_cost + size + entry_cost >
+               endpoint.options.send_queue_size_max;
+    };
+    if (is_full()) flush(one);
+    if (is_full()) return errc::would_block;
+    one.queue.push(pieces, endpoint.peer ? nullptr : to);
+    queued(endpoint, one);
+    return {};
+}
+
+status port::implementation::send(endpoint_state& endpoint, datagram&& received,
+                                  const address* to) {
+    const std::uint32_t tag = received.view().fields().socket;
+    if (!received.is_lease() || endpoint.options.report_refused_on_send) {
+        const byte_view payload(received);
+        return send(endpoint, std::span(&payload, 1), to, tag);
+    }
+    if (const std::error_code refused = check(endpoint, received.size(), to)) return refused;
+    socket_state& one = *sender_for(endpoint, to, tag);
+    if (one.is_blocked) {
+        // A lease never waits for writability.
+        const byte_view payload(received);
+        return send(endpoint, std::span(&payload, 1), to, tag);
+    }
+    one.queue.push(std::move(received), endpoint.peer ? nullptr : to);
+    queued(endpoint, one);
+    return {};
+}
+
+void port::implementation::queued(endpoint_state& endpoint, socket_state& one) {
+    ++endpoint.ledger.sent.accepted;
+    if (!one.is_blocked && one.queue.count() >= flush_at_count) {
+        flush(one);
+    } else if (!one.is_unflushed && !one.is_blocked) {
+        one.is_unflushed = true;
+        unflushed_.push_back(one.tag);
+    }
+    if (one.is_blocked && send_queue_size(endpoint) > endpoint.options.send_high_water) {
+        endpoint.is_above_high_water = true;
+    }
+}
+
+status port::implementation::try_send(endpoint_state& endpoint, byte_view payload,
+                                      const address* to) {
+    if (const std::error_code refused = check(endpoint, payload.size(), to)) return refused;
+    socket_state& one = *sender_for(endpoint, to, ~std::uint32_t{0});
+    if (!one.queue.is_empty()) flush(one);
+    if (!one.queue.is_empty()) return errc::would_block;
+    const detail::outgoing message{.payload = payload.bytes(), .to = endpoint.peer ? nullptr : to};
+    const detail::send_result sent = send_now(one, std::span(&message, 1));
+    if (sent.error == EAGAIN || sent.error == EWOULDBLOCK) return errc::would_block;
+    if (sent.error != 0) return std::error_code(sent.error, std::system_category());
+    ++endpoint.ledger.sent.accepted;
+    ++endpoint.ledger.sent.sent;
+    endpoint.ledger.sent.bytes += payload.size();
+    return {};
+}
+
+detail::send_result port::implementation::send_now(socket_state& one,
+                                                   std::span<const detail::outgoing> messages) {
+    if (is_inline()) return one.owner->send(one.tag, messages);
+    const auto result = detail::send_messages(one.socket.descriptor(), messages);
+    system_calls_.add(result.system_calls);
+    return result;
+}
+
+void port::implementation::flush() noexcept {
+    while (!unflushed_.empty()) {
+        socket_state& one = socket(unflushed_.back());
+        unflushed_.pop_back();
+        one.is_unflushed = false;
+        flush(one);
+    }
+}
+
+void port::implementation::flush(endpoint_state& endpoint) noexcept {
+    for (const std::uint32_t tag : endpoint.sockets) flush(socket(tag));
+}
+
+void port::implementation::flush(socket_state& one) noexcept {
+    if (one.is_blocked || one.is_leaving) return;
+    endpoint_state& endpoint = *endpoints_[one.endpoint];
+    if (!one.queue.is_empty()) {
+        const auto outcome = one.queue.flush(
+            endpoint.ledger.sent,
+            [&](std::span<const detail::outgoing> messages) { return send_now(one, messages); },
+            [&](int refusal) { on_refusal(one, refusal, 1); });
+        if (outcome == detail::send_queue::outcome::blocked) {
+            one.is_blocked = true;
+            one.owner->give({.kind = order_kind::writable, .tag = one.tag});
+        }
+    }
+    const std::size_t left = send_queue_size(endpoint);
+    if (left > endpoint.options.send_high_water) endpoint.is_above_high_water = true;
+    if (endpoint.is_above_high_water && left <= endpoint.options.send_low_water) {
+        endpoint.is_above_high_water = false;
+        endpoint.has_drained = true;
+        list(endpoint);
+    }
+    if (endpoint.is_closing) leave_if_flushed(one);
+}
+
+std::size_t port::implementation::send_queue_size(const endpoint_state& of) const noexcept {
+    std::size_t size = 0;
+    for (const std::uint32_t tag : of.sockets) size += sockets_[tag]->queue.byte_count();
+    return size;
+}
+
+}  // namespace quoit

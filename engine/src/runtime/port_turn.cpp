@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+//
+// One turn: send what is queued, let sockets go on that were paused, wait, put what came into the
+// inboxes, tell. The sink of an inline worker and the queue of a threaded one end in the same
+// deliver(), which tells nobody: users are called when the backend is no longer on the stack.
+#include "base/assert.hpp"
+#include "net/system.hpp"
+#include "runtime/port_implementation.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+
+namespace quoit {
+
+namespace {
+
+using detail::endpoint_state;
+using detail::event;
+using detail::event_kind;
+using detail::order_kind;
+using detail::socket_state;
+
+}  // namespace
+
+result<std::size_t> port::implementation::turn(clock::time_point deadline, port_events& events) {
+    if (is_forked()) return failure(errc::forked, "turn a port of the parent process");
+    if (thread_ == std::thread::id()) thread_ = std::this_thread::get_id();
+    QUOIT_DEBUG_ASSERT(is_called_from_its_thread(), "a port was turned by a foreign thread");
+    arrived_ = 0;
+    flush();
+    resume_paused();
+    if (!news_.empty()) deadline = at_once;
+    if (is_inline()) {
+        wait_inline(deadline);
+    } else {
+        wait_threaded(deadline);
+    }
+    tell(events);
+    return arrived_;
+}
+
+void port::implementation::wake() noexcept {
+    // Before the eventfd: whoever clears that looks at this afterwards.
+    is_woken_.store(true, std::memory_order_release);
+    if (is_inline()) {
+        workers_.front()->wake();
+    } else {
+        waker_->wake();
+    }
+}
+
+void port::implementation::wait_inline(clock::time_point deadline) {
+    detail::worker& worker = *workers_.front();
+    if (options_.waiting == waiting::block) {
+        worker.turn(deadline);
+        return;
+    }
+    do {
+        worker.turn(at_once);
+    } while (arrived_ == 0 && news_.empty() && !take_wake() && detail::system::now() < deadline);
+}
+
+// A wake() ends one turn: the one that takes it, if it came too late for the one before.
+bool port::implementation::take_wake() noexcept {
+    return is_woken_.load(std::memory_order_acquire) &&
+           is_woken_.exchange(false, std::memory_order_acq_rel);
+}
+
+void port::implementation::wait_threaded(clock::time_point deadline) {
+    for (const auto& worker : workers_) {
+        worker->flush_orders();
+        for (std::size_t i = 0; i < detail::buffer_class_count; ++i) {
+            worker->pool(static_cast<detail::buffer_class>(i)).wake_if_starved();
+        }
+    }
+    const auto is_over = [&] {
+        return arrived_ > 0 || !news_.empty() || take_wake() || deadline == at_once ||
+               detail::system::now() >= deadline;
+    };
+    drain_workers();
+    while (!is_over()) {
+        if (options_.waiting == waiting::block) {
+            // Before the sleep is published, never after: a wake-up behind it must not be lost.
+            detail::system::event_clear(waker_->descriptor());
+            waker_->parking.prepare_to_sleep();
+            const bool has_events = std::ranges::any_of(
+                workers_, [](const auto& worker) { return worker->has_events(); });
+            if (!has_events && !is_woken_.load(std::memory_order_acquire)) {
+                const timespec left =
+                    deadline == no_deadline ? timespec{} : detail::system::time_until(deadline);
+                [[maybe_unused]] const int readable = detail::system::poll_one(
+                    waker_->descriptor(), POLLIN, deadline == no_deadline ? nullptr : &left);
+                system_calls_.add(2);
+            }
+            waker_->parking.cancel();
+        }
+        drain_workers();
+    }
+}
+
+std::size_t port::implementation::drain_workers() {
+    std::size_t count = 0;
+    for (const auto& worker : workers_) {
+        count += worker->drain([this](std::span<const event> events) { deliver(events); });
+    }
+    return count;
+}
+
+void port::implementation::deliver(std::span<const event> events) noexcept {
+    for (const event& one : events) {
+        socket_state& of = socket(one.tag);
+        switch (one.kind) {
+            case event_kind::datagram: receive(of, one); break;
+            case event_kind::failed: {
+                const std::uint32_t count =
+                    is_inline() ? 1 : of.shared.refusals.exchange(0, std::memory_order_acq_rel);
+                on_refusal(of, static_cast<int>(one.value), count);
+                break;
+            }
+            case event_kind::writable:
+                of.is_blocked = false;
+                flush(of);
+                break;
+            case event_kind::detached: on_detached(of); break;
+            case event_kind::starved:  // the backend has counted it
+            case event_kind::bytes:
+            case event_kind::end_of_stream:
+            case event_kind::accepted: break;
+        }
+        ++arrived_;
+    }
+}
+
+void port::implementation::receive(socket_state& one, const event& what) {
+    detail::buffer_pool& pool = one.owner->pool(what.pool);
+    pool.adopt(what.buffer, one.tag);
+    endpoint_state& endpoint = *endpoints_[one.endpoint];
+    auto& ledger = endpoint.ledger.received;
+    const detail::message_layout layout = one.shared.options.layout;
+    if (endpoint.is_closing) {
+        ledger.dropped.late += detail::datagram_count(what.value, what.segment, layout);
+        pool.release(what.buffer);
+        return;
+    }
+    detail::parsed_message message = detail::parse_message(
+        pool.used(what.buffer, what.value), layout, endpoint.options.payload_size_max);
+    if (message.state != detail::message_state::valid) {
+        ledger.dropped.invalid += detail::datagram_count(what.value, what.segment, layout);
+        pool.release(what.buffer);
+        return;
+    }
+    message.first.socket = one.tag;
+    message.first.local_port = one.local.port();
+    const std::uint32_t count = message.count();
+    const bool is_train = count > 1;
+    ledger.bytes += is_train ? message.size_total : message.first.size;
+    ledger.empty += message.size_total == 0 ? 1U : 0U;
+    ledger.truncated += message.first.original_size > message.first.size ? count : 0U;
+    if (is_train) {
+        ++ledger.trains;
+        endpoint.ledger.is_exact = false;
+    }
+    endpoint.received.push(pool, what.buffer, message);
+    if (!endpoint.has_readable) {
+        endpoint.has_readable = true;
+        list(endpoint);
+    }
+    if (endpoint.options.on_full == when_full::pause && endpoint.received.is_full()) {
+        for (const std::uint32_t tag : endpoint.sockets) {
+            socket_state& full = socket(tag);
+            const bool was_paused = full.is_paused();
+            full.is_paused_by_inbox = true;
+            set_paused(full, was_paused);
+        }
+    }
+    pause_if_greedy(one, what.pool);
+}
+
+// A slow reader must not take the buffers of the others: whoever holds more than half of them,
+// unread or unreleased, is not read for a while, and its datagrams wait in the kernel.
+void port::implementation::pause_if_greedy(socket_state& one, detail::buffer_class pool_class) {
+    const detail::buffer_pool& pool = one.owner->pool(pool_class);
+    if (one.is_paused_by_leases || pool.leased_by(one.tag) * 2 <= pool.count()) return;
+    const auto worker_index = static_cast<std::size_t>(
+        std::ranges::find(workers_, one.owner, [](const auto& w) { return w.get(); }) -
+        workers_.begin());
+    const std::uint32_t sharing = sockets_per_pool_[worker_index * detail::buffer_class_count +
+                                                    static_cast<std::size_t>(pool_class)];
+    if (sharing < 2) return;
+    const bool was_paused = one.is_paused();
+    one.is_paused_by_leases = true;
+    set_paused(one, was_paused);
+}
+
+void port::implementation::set_paused(socket_state& one, bool was_paused) {
+    if (one.is_leaving || one.is_paused() == was_paused) return;
+    one.owner->give({.kind = was_paused ? order_kind::receive : order_kind::pause,
+                     .tag = one.tag});
+    if (!was_paused) paused_.push_back(one.tag);
+}
+
+void port::implementation::resume_paused() {
+    const auto goes_on = [this](std::uint32_t tag) {
+        socket_state& one = socket(tag);
+        const endpoint_state& endpoint = *endpoints_[one.endpoint];
+        if (one.is_leaving) return true;
+        if (endpoint.is_closing) return false;  // unread until it has left
+        const detail::buffer_pool& pool = one.owner->pool(one.shared.options.pool);
+        if (pool.leased_by(tag) * 4 <= pool.count()) one.is_paused_by_leases = false;
+        if (endpoint.received.datagram_count() * 2 <= endpoint.received.size_max()) {
+            one.is_paused_by_inbox = false;
+        }
+        set_paused(one, true);
+        return !one.is_paused();
+    };
+    if (!paused_.empty()) std::erase_if(paused_, goes_on);
+}
+
+void port::implementation::on_refusal(socket_state& one, int refusal, std::uint32_t count) {
+    endpoint_state& endpoint = *endpoints_[one.endpoint];
+    endpoint.ledger.received.refused += count;
+    if (endpoint.is_closing || !endpoint.peer) return;  // counted; nobody to tell
+    for (std::uint32_t i = 0; i < count; ++i) endpoint.received.push_error(refusal);
+    endpoint.has_readable = true;
+    list(endpoint);
+}
+
+// --- telling ---
+
+void port::implementation::list(endpoint_state& endpoint) {
+    if (endpoint.is_listed) return;
+    endpoint.is_listed = true;
+    news_.push_back(endpoint.id.index);
+}
+
+void port::implementation::tell(port_events& events) {
+    // What the calls below bring about is told by the next turn.
+    std::swap(news_, told_);
+    for (const std::uint32_t index : told_) {
+        endpoint_state* const endpoint = endpoints_[index].get();
+        if (endpoint == nullptr || !endpoint->is_listed) continue;
+        endpoint->is_listed = false;
+        const endpoint_id id = endpoint->id;
+        const bool has_readable = std::exchange(endpoint->has_readable, false);
+        const bool has_drained = std::exchange(endpoint->has_drained, false);
+        const bool has_closed = std::exchange(endpoint->has_closed, false);
+        // Each call may release the endpoint.
+        if (has_readable && find(id) != nullptr) events.readable(id);
+        if (has_drained && find(id) != nullptr) events.drained(id);
+        if (has_closed && find(id) != nullptr) events.closed(id);
+    }
+    told_.clear();
+}
+
+}  // namespace quoit

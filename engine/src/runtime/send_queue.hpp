@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// send_queue: what one socket has yet to send, in order. Payloads are copied in, or stay where they
+// are in a receive buffer whose lease is held, until the flush that sends them.
+//
+//     entries   [ sent | sent | head ... waiting ... ]      bytes   [ ...payloads... ]
+//
+// A lease never waits for the kernel: what a flush could not send is copied, so that receiving does
+// not depend on sending.
+//
+// The error policy, when the kernel refuses a message:
+//   EAGAIN                    it takes no more for now: stop, wait for writability
+//   ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT on a connected socket:
+//                             news about an EARLIER datagram; this one was not sent (measured on
+//                             Linux 6.18). Report it, send this one once more
+//   anything else             this datagram is lost: counted by errno; the next one goes on
+// GSO refusals do not arise: nothing is coalesced yet.
+//
+// Single-threaded: the port's thread.
+#pragma once
+
+#include "net/send.hpp"
+
+#include <quoit/datagram.hpp>
+#include <quoit/stats.hpp>
+
+#include <cerrno>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace quoit::detail {
+
+struct lease_access {
+    [[nodiscard]] static buffer_pool* pool(const datagram& of) noexcept { return of.pool_; }
+    [[nodiscard]] static std::uint32_t buffer(const datagram& of) noexcept { return of.buffer_; }
+};
+
+class send_queue {
+  public:
+    enum class outcome : std::uint8_t { empty, blocked };
+
+    send_queue() = default;
+    send_queue(const send_queue&) = delete;
+    send_queue& operator=(const send_queue&) = delete;
+    ~send_queue() { drop(); }
+
+    /// `to`: null on a connected socket.
+    void push(std::span<const byte_view> pieces, const address* to);
+    /// Straight from its buffer; one with bytes of its own is copied.
+    void push(datagram&& received, const address* to);
+
+    [[nodiscard]] bool is_empty() const noexcept { return head_ == entries_.size(); }
+    [[nodiscard]] std::size_t count() const noexcept { return entries_.size() - head_; }
+    /// Payload bytes that wait.
+    [[nodiscard]] std::size_t byte_count() const noexcept { return bytes_waiting_; }
+
+    /// `send(std::span<const outgoing>) -> send_result`; `refused(int errno)` hears of refusals.
+    template <class Send, class Refused>
+    outcome flush(send_stats& ledger, Send&& send, Refused&& refused) {
+        while (!is_empty()) {
+            const send_result result = send(gather());
+            account(result.sent, ledger);
+            ledger.resent += result.refusals;
+            for (std::uint32_t i = 0; i < result.refusals; ++i) refused(ECONNREFUSED);
+            if (result.error == 0) continue;
+            if (result.error == EAGAIN || result.error == EWOULDBLOCK) {
+                ++ledger.blocked;
+                keep();
+                return outcome::blocked;
+            }
+            if (is_news_of_an_earlier_one(result.error)) {
+                refused(result.error);
+                entries_[head_].is_resent = true;
+                ++ledger.resent;
+            } else {
+                lose(result.error, ledger);
+            }
+        }
+        clear();
+        return outcome::empty;
+    }
+
+    /// Drops what waits; returns how many datagrams that was.
+    std::size_t drop() noexcept;
+
+  private:
+    struct entry {
+        address to;
+        bool has_to = false;
+        bool is_resent = false;
+        buffer_pool* pool = nullptr;  // null: the payload lies in bytes_
+        const std::byte* data = nullptr;
+        std::uint32_t buffer = 0;
+        std::uint32_t size = 0;
+        std::size_t offset = 0;
+    };
+
+    [[nodiscard]] std::span<const outgoing> gather();
+    void account(std::uint32_t sent, send_stats& ledger) noexcept;
+    [[nodiscard]] bool is_news_of_an_earlier_one(int error) const noexcept;
+    void lose(int error, send_stats& ledger) noexcept;
+    void keep();
+    void clear() noexcept;
+    void release_front() noexcept;
+
+    std::vector<entry> entries_;
+    std::size_t head_ = 0;
+    std::vector<std::byte> bytes_;
+    std::size_t bytes_dead_ = 0;  // of bytes_, those of entries that are gone
+    std::size_t bytes_waiting_ = 0;
+    std::size_t leases_ = 0;
+    std::vector<outgoing> batch_;
+};
+
+}  // namespace quoit::detail
