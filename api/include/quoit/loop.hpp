@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+//
+// loop: runs tasks on one thread, the one that first turns it.
+//
+//   int main() { return quoit::run_main(echo()); }             // a loop for one program
+//
+//   auto loop = or_throw(quoit::loop::create({.cpu = 1}));      // or one of your own
+//   loop.run(echo());
+//
+// One turn: the port is turned (which waits, when nothing is ready, until the earliest timer), then
+// come the timers that are due, signals, posted functions, and the tasks that were ready when the
+// turn reached them; then everything that was sent is flushed. What becomes ready meanwhile runs in
+// the next turn, so that I/O is looked at between any two rounds of tasks.
+//
+// Thread safety: post(), stop() and endpoint_handle from any thread; everything else from the
+// loop's own, or before it runs.
+// Errors: run(), poll() and turns throw std::system_error with errc::forked in a child of the
+// process that made the loop, and nothing else of their own.
+#pragma once
+
+#include <quoit/capabilities.hpp>
+#include <quoit/detail/scheduler.hpp>
+#include <quoit/error.hpp>
+#include <quoit/options.hpp>
+#include <quoit/spawn.hpp>
+#include <quoit/stats.hpp>
+#include <quoit/task.hpp>
+#include <quoit/time.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+namespace quoit {
+
+namespace detail {
+class loop_core;
+struct loop_access;
+}  // namespace detail
+
+class loop {
+  public:
+    /// Errors: errc::invalid_option; for a backend that was named, why it cannot be had.
+    [[nodiscard]] static result<loop> create(const loop_options& options = {});
+    /// Moving is for the time between turns.
+    loop(loop&& other) noexcept;
+    loop& operator=(loop&& other) noexcept;
+    /// Drops what still runs, then closes what is open (one flush): handles that live on answer
+    /// errc::closed, their stats stay readable.
+    ~loop();
+
+    /// The one whose turn runs on this thread. Aborts when there is none.
+    [[nodiscard]] static loop& current() noexcept;
+
+    /// Runs until `main` has ended; then what else runs is cancelled, turned until it ends, for
+    /// 1000 turns or one second at most, and dropped. Returns what main returned or throws what it
+    /// threw. stop() cancels main.
+    template <class T>
+    T run(task<T> main);
+    /// Runs until stop(). A stop() that came before counts.
+    void run();
+    /// Makes run() return after its turn. Any thread; async-signal-safe.
+    void stop() noexcept;
+    /// One turn that never waits. Returns how many things arrived or ran. Aborts when it is called
+    /// from inside a turn, by a task for example.
+    std::size_t poll();
+
+    /// Calls `function` in a later turn, on the loop's thread, in the order of posting. Any thread.
+    /// What it throws is logged and counted. May throw std::bad_alloc.
+    void post(std::move_only_function<void()> function);
+
+    /// As quoit::spawn, from outside a turn.
+    template <class T>
+    task_handle<T> spawn(task<T> body);
+    template <task_function Function>
+    auto spawn(Function function) {
+        return spawn(detail::keep_callable(std::move(function)));
+    }
+
+    /// The sum over all endpoints, closed ones included.
+    [[nodiscard]] quoit::stats stats() const;
+    [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
+    [[nodiscard]] const quoit::capabilities& capabilities() const noexcept;
+    /// Exceptions of tasks that nobody joined and of posted functions. Each was logged.
+    [[nodiscard]] std::uint64_t unobserved_exception_count() const noexcept;
+
+  private:
+    friend struct detail::loop_access;
+    explicit loop(std::unique_ptr<detail::loop_core> core) noexcept;
+
+    [[nodiscard]] detail::loop_core& entered() noexcept;
+    [[nodiscard]] detail::task_scheduler& scheduler() noexcept;
+    void run_until_done(detail::spawned& main);
+
+    std::unique_ptr<detail::loop_core> core_;
+};
+
+namespace detail {
+
+class [[nodiscard("co_await it")]] sleep_operation final : public waiter {
+  public:
+    explicit sleep_operation(time_limit how_long) noexcept : how_long_(how_long) {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <task_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> frame) {
+        return start(frame, *frame.promise().context, how_long_, nullptr, false);
+    }
+    status await_resume() const noexcept {
+        return answer() == outcome::timed_out ? status() : answer_as_status();
+    }
+
+  private:
+    time_limit how_long_;
+};
+
+}  // namespace detail
+
+/// Suspends for a duration or until a point in time; 0: for one turn; {}: until cancelled.
+/// Errors: errc::canceled, errc::invalid_option.
+[[nodiscard("co_await it")]] inline detail::sleep_operation sleep(time_limit how_long) noexcept {
+    return detail::sleep_operation(how_long);
+}
+
+template <class T>
+task_handle<T> loop::spawn(task<T> body) {
+    const detail::counted_ptr running(new detail::spawned_task<T>(std::move(body)));
+    running->start(scheduler());
+    return task_handle<T>(running);
+}
+
+template <class T>
+T loop::run(task<T> main) {
+    const detail::supervised<T> running(std::move(main));
+    run_until_done(*running);
+    return running->take_or_throw();
+}
+
+/// A loop for one task, on this thread. Throws std::system_error when there can be no loop, and
+/// what the task threw.
+template <class T>
+T run(task<T> main, const loop_options& options = {}) {
+    auto made = or_throw(loop::create(options));
+    return made.run(std::move(main));
+}
+
+/// For main(): an exception is printed as "error: WORDS" on standard error and becomes exit status
+/// 1.
+[[nodiscard]] int run_main(task<> main, const loop_options& options = {}) noexcept;
+[[nodiscard]] int run_main(task<int> main, const loop_options& options = {}) noexcept;
+
+}  // namespace quoit

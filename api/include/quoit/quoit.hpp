@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+//
+// All of quoit. Each header also stands alone.
+#pragma once
+
+#include <quoit/address.hpp>
+#include <quoit/capabilities.hpp>
+#include <quoit/datagram.hpp>
+#include <quoit/error.hpp>
+#include <quoit/future.hpp>
+#include <quoit/loop.hpp>
+#include <quoit/options.hpp>
+#include <quoit/payload.hpp>
+#include <quoit/port.hpp>
+#include <quoit/signal.hpp>
+#include <quoit/spawn.hpp>
+#include <quoit/stats.hpp>
+#include <quoit/task.hpp>
+#include <quoit/task_group.hpp>
+#include <quoit/time.hpp>
+#include <quoit/udp.hpp>
+#include <quoit/version.hpp>

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+//
+// task_group: tasks that end together.
+//
+//   quoit::task_group group;
+//   for (auto& part : parts) group.spawn(work(part));
+//   co_await group.join();
+//
+// The first task that throws cancels the others, and join() rethrows what it threw; what others
+// throw is logged and counted. Cancelling is sticky: what is spawned afterwards starts cancelled.
+//
+// Ownership: the destructor drops what still runs, so tasks may refer to whatever was declared
+// before the group; declare it last. A task that has ended leaves the group, which may therefore
+// live as long as a server. Thread safety: none; the loop's thread.
+#pragma once
+
+#include <quoit/detail/chain.hpp>
+#include <quoit/detail/scheduler.hpp>
+#include <quoit/spawn.hpp>
+#include <quoit/task.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <utility>
+
+namespace quoit {
+
+class task_group final : private detail::spawn_group {
+  public:
+    task_group() noexcept = default;
+    task_group(const task_group&) = delete;
+    task_group& operator=(const task_group&) = delete;
+    ~task_group();
+
+    /// Starts it with the next turn of the current loop. REQUIRES: as quoit::spawn.
+    template <class T>
+    void spawn(task<T> body) {
+        add(*new detail::spawned_task<T>(std::move(body)));
+    }
+    template <task_function Function>
+    void spawn(Function function) {
+        spawn(detail::keep_callable(std::move(function)));
+    }
+
+    /// Every await in the group answers errc::canceled from now on.
+    void cancel() noexcept { context_.cancel(); }
+
+    /// Waits until all have ended, then rethrows the first exception. Cancelling the task that
+    /// joins cancels the group; their end is waited for all the same.
+    [[nodiscard]] task<> join();
+
+    /// Tasks that have not ended.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool is_empty() const noexcept { return size_ == 0; }
+
+  private:
+    class join_operation;
+
+    void add(detail::spawned& child);
+    void child_ended(detail::spawned& child) noexcept override;
+
+    detail::task_context context_;
+    detail::chain<detail::spawned, detail::in_group> children_;  // each holds one reference
+    detail::chain<detail::waiter> joiners_;
+    detail::counted_ptr<detail::spawned> failed_;  // the first that threw
+    std::size_t size_ = 0;
+};
+
+}  // namespace quoit

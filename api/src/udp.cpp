@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+#include <quoit/udp.hpp>
+
+#include "loop_core.hpp"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace quoit {
+
+// --- endpoint_handle ---
+
+void endpoint_handle::post_close(close_options how) const {
+    if (!mailbox_) return;
+    mailbox_->post([id = id_, how] {
+        detail::loop_endpoint* const endpoint = detail::current_core().find_endpoint(id);
+        if (endpoint == nullptr) return;
+        if (how.drops_what_is_queued) {
+            endpoint->abort();
+        } else {
+            endpoint->close();
+        }
+    });
+}
+
+// --- udp_socket ---
+
+udp_socket& udp_socket::operator=(udp_socket&& other) noexcept {
+    if (this != &other) {
+        if (endpoint_) endpoint_->abandon();
+        endpoint_ = std::move(other.endpoint_);
+    }
+    return *this;
+}
+
+udp_socket::~udp_socket() {
+    if (endpoint_) endpoint_->abandon();
+}
+
+address udp_socket::local_address() const noexcept {
+    const auto all = local_addresses();
+    return all.empty() ? address() : all.front();
+}
+
+std::span<const address> udp_socket::local_addresses() const noexcept {
+    return endpoint_ ? endpoint_->local_addresses() : std::span<const address>();
+}
+
+std::optional<address> udp_socket::peer_address() const noexcept {
+    const port* const p = live_port();
+    return p != nullptr ? p->peer_address(endpoint_->id()) : std::nullopt;
+}
+
+int udp_socket::descriptor() const noexcept {
+    const port* const p = live_port();
+    return p != nullptr ? p->descriptor(endpoint_->id()) : -1;
+}
+
+status udp_socket::sendto(byte_view payload, const address& to) {
+    return sendto_pieces(std::span(&payload, 1), to);
+}
+
+status udp_socket::sendto(datagram&& received, address to) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->sendto(endpoint_->id(), std::move(received), to);
+}
+
+status udp_socket::sendto_pieces(std::span<const byte_view> pieces, const address& to) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->sendto(endpoint_->id(), pieces, to);
+}
+
+status udp_socket::sendto_pieces(std::initializer_list<byte_view> pieces, const address& to) {
+    return sendto_pieces(std::span(pieces.begin(), pieces.size()), to);
+}
+
+status udp_socket::send(byte_view payload) { return send_pieces(std::span(&payload, 1)); }
+
+status udp_socket::send(datagram&& received) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    // A datagram is answered by port::send(); on a client its sender is the peer, unless it came
+    // from elsewhere, and then it still is to go to the peer.
+    const std::optional<address> peer = p->peer_address(endpoint_->id());
+    if (!peer) return p->is_closing(endpoint_->id()) ? errc::closed : errc::not_connected;
+    return p->sendto(endpoint_->id(), std::move(received), *peer);
+}
+
+status udp_socket::send_pieces(std::span<const byte_view> pieces) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->send(endpoint_->id(), pieces);
+}
+
+status udp_socket::send_pieces(std::initializer_list<byte_view> pieces) {
+    return send_pieces(std::span(pieces.begin(), pieces.size()));
+}
+
+status udp_socket::reply(const datagram_view& to, byte_view payload) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->reply(endpoint_->id(), to, payload);
+}
+
+status udp_socket::reply(const datagram& to, byte_view payload) {
+    return reply(to.view(), payload);
+}
+
+status udp_socket::reply(datagram&& received) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->send(endpoint_->id(), std::move(received));
+}
+
+status udp_socket::try_sendto(byte_view payload, const address& to) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->try_sendto(endpoint_->id(), payload, to);
+}
+
+status udp_socket::try_send(byte_view payload) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->try_send(endpoint_->id(), payload);
+}
+
+void udp_socket::flush() noexcept {
+    if (port* const p = live_port()) p->flush(endpoint_->id());
+}
+
+void udp_socket::close() noexcept {
+    if (endpoint_) endpoint_->close();
+}
+
+void udp_socket::abort() noexcept {
+    if (endpoint_) endpoint_->abort();
+}
+
+bool udp_socket::is_closing() const noexcept { return !endpoint_ || endpoint_->is_closing(); }
+
+endpoint_handle udp_socket::handle() const noexcept {
+    if (live_port() == nullptr) return {};
+    return endpoint_handle(endpoint_->core()->mailbox(), endpoint_->id());
+}
+
+buffer_sizes udp_socket::buffers() const {
+    const port* const p = live_port();
+    return p != nullptr ? p->buffers(endpoint_->id()) : buffer_sizes();
+}
+
+status udp_socket::set_broadcast(bool allowed) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->set_broadcast(endpoint_->id(), allowed);
+}
+
+bool udp_socket::broadcast() const noexcept {
+    const port* const p = live_port();
+    return p != nullptr && p->broadcast(endpoint_->id());
+}
+
+quoit::stats udp_socket::stats() const { return endpoint_ ? endpoint_->stats() : quoit::stats(); }
+
+// --- udp_reader ---
+
+result<datagram> udp_reader::try_read() {
+    detail::loop_endpoint* const from = endpoint();
+    if (from == nullptr) return failure(errc::closed);
+    if (!from->has_free()) from->look_again();
+    if (from->has_free()) return from->take();
+    return failure(from->is_at_end() ? errc::closed : errc::would_block);
+}
+
+result<datagram_batch> udp_reader::try_read_batch(std::uint32_t size_max) {
+    if (size_max == 0 || size_max > detail::batch_size_limit) return failure(errc::invalid_option);
+    detail::loop_endpoint* const from = endpoint();
+    if (from == nullptr) return failure(errc::closed);
+    if (!from->has_free()) from->look_again();
+    if (from->has_free()) return from->take_batch(size_max);
+    return failure(from->is_at_end() ? errc::closed : errc::would_block);
+}
+
+incoming udp_reader::iterate(incoming_options options) noexcept {
+    return incoming(detail::counted_ptr<detail::loop_endpoint>(endpoint()), options);
+}
+
+// --- incoming ---
+
+incoming::incoming(detail::counted_ptr<detail::loop_endpoint> endpoint,
+                   incoming_options options) noexcept
+    : endpoint_(std::move(endpoint)) {
+    if (!options.budget.is_valid()) {
+        ended_ = errc::invalid_option;
+    } else if (!options.budget.is_none()) {
+        const auto now = std::chrono::steady_clock::now();
+        left_ = options.budget.deadline(now) - now;
+        may_poll_ = left_->count() <= 0;
+    }
+}
+
+task<std::optional<datagram>> incoming::next() {
+    while (!has_ended()) {
+        wait_options options;
+        std::chrono::steady_clock::time_point started;
+        const bool is_charged = is_budgeted() && endpoint_ && !endpoint_->has_free();
+        if (is_charged) {
+            // A budget of 0 is one poll, and a used-up one none: otherwise polls that each find
+            // something would go on for ever.
+            if (left_->count() <= 0 && !std::exchange(may_poll_, false)) {
+                ended_ = errc::timed_out;
+                break;
+            }
+            options.timeout = left_->count() > 0 ? *left_ : std::chrono::nanoseconds(0);
+            started = std::chrono::steady_clock::now();
+        }
+        detail::read_operation one(endpoint_.get(), options);
+        result<datagram> received = co_await one;
+        if (is_charged) *left_ -= std::chrono::steady_clock::now() - started;
+        if (received) co_return std::optional<datagram>(*std::move(received));
+        const error& why = received.error();
+        if (why.code().category() == category()) ended_ = why;  // what is not ours is a refusal
+    }
+    co_return std::nullopt;
+}
+
+// --- opening ---
+
+namespace detail {
+
+struct udp_access {
+    template <class Handle>
+    static Handle make(endpoint_id id, const udp_options& options) {
+        loop_core& core = current_core();
+        const counted_ptr<loop_endpoint> endpoint(new loop_endpoint(core, id, options));
+        core.register_endpoint(*endpoint);
+        return Handle(endpoint);
+    }
+};
+
+namespace {
+
+// A copy of what a host_port is a view of. A class with constructors: GCC 12 is not to see an
+// aggregate with a destructor among a coroutine's parameters.
+class open_request {
+  public:
+    open_request(std::string_view doing, std::span<const host_port> where) {
+        std::vector<error> refused;
+        for (const host_port& one : where) {
+            if (!what_.empty()) what_ += ", ";
+            what_ += one.to_string();
+            if (one.is_every_interface()) {
+                add_every_interface(one, {.is_alone = where.size() == 1}, refused);
+                continue;
+            }
+            const result<address> literal = one.to_address();
+            if (literal) {
+                addresses_.push_back(*literal);
+            } else {
+                refused.push_back(explain(one, literal.error()));
+            }
+        }
+        what_ = std::string(doing) + ' ' + what_;
+        if (where.empty()) {
+            refusal_ = error(errc::invalid_option, std::string(doing) + ": no address was given");
+        } else if (refused.size() == 1) {
+            refusal_ = refused.front();
+        } else if (!refused.empty()) {
+            const std::error_code first = refused.front().code();
+            refusal_ = error(first, what_, std::move(refused));
+        }
+    }
+
+    [[nodiscard]] const std::optional<error>& refusal() const noexcept { return refusal_; }
+    [[nodiscard]] std::span<const address> addresses() const noexcept { return addresses_; }
+    [[nodiscard]] const std::optional<std::uint16_t>& every_interface() const noexcept {
+        return every_interface_;
+    }
+    /// The same error, saying what was opened if it does not do so yet.
+    [[nodiscard]] error explain(const error& why) const {
+        if (!why.context().empty()) return why;
+        return error(why.code(), what_,
+                     std::vector<error>(why.causes().begin(), why.causes().end()));
+    }
+
+  private:
+    struct neighbours {
+        bool is_alone = true;
+    };
+    void add_every_interface(const host_port& one, neighbours all, std::vector<error>& refused) {
+        if (one.port() < 0 || one.port() > 65'535) {
+            refused.push_back(
+                error(errc::invalid_option, one.to_string() + ": a port is not in 0..65535"));
+        } else if (all.is_alone) {
+            every_interface_ = static_cast<std::uint16_t>(one.port());
+        } else {
+            refused.push_back(error(errc::invalid_option,
+                                    one.to_string() + " leaves nothing for other addresses"));
+        }
+    }
+    [[nodiscard]] static error explain(const host_port& one, const error& why) {
+        if (!one.is_host_name()) return why;
+        return error(errc::invalid_address,
+                     one.to_string() + ": names are resolved in a later version, give an address");
+    }
+
+    std::string what_;
+    std::vector<address> addresses_;
+    std::optional<std::uint16_t> every_interface_;
+    std::optional<error> refusal_;
+};
+
+task<result<udp_server>> open_server(open_request request, udp_options options) {
+    if (request.refusal()) co_return std::unexpected(*request.refusal());
+    port& on = current_core().get_port();
+    const result<endpoint_id> opened =
+        request.every_interface() ? on.open_every_interface(*request.every_interface(), options)
+                                  : on.open(request.addresses(), options);
+    if (!opened) co_return std::unexpected(request.explain(opened.error()));
+    co_return udp_access::make<udp_server>(*opened, options);
+}
+
+task<result<udp_client>> open_client(open_request request, udp_options options) {
+    if (request.refusal()) co_return std::unexpected(*request.refusal());
+    if (request.every_interface()) {
+        co_return std::unexpected(
+            request.explain(error(errc::invalid_address)));  // a connection has one peer
+    }
+    const result<endpoint_id> opened =
+        current_core().get_port().open_connection(request.addresses().front(), options);
+    if (!opened) co_return std::unexpected(request.explain(opened.error()));
+    co_return udp_access::make<udp_client>(*opened, options);
+}
+
+}  // namespace
+
+}  // namespace detail
+
+// No coroutines themselves: those would suspend before they look at what their parameters refer to.
+task<result<udp_server>> start_udp_server(host_port where, udp_options options) {
+    return start_udp_server(std::span(&where, 1), options);
+}
+
+task<result<udp_server>> start_udp_server(std::span<const host_port> where, udp_options options) {
+    return detail::open_server(detail::open_request("listen", where), options);
+}
+
+task<result<udp_client>> open_udp_connection(host_port where, udp_options options) {
+    return detail::open_client(detail::open_request("connect", std::span(&where, 1)), options);
+}
+
+}  // namespace quoit
