@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A busy-polling receiver: whole batches, kernel timestamps, TOS. Once as a coroutine; with any
-// argument as a plain loop that is turned by hand and ends after a million datagrams.
+// A busy-polling receiver: whole batches, kernel timestamps, TOS. Once as a coroutine that ends
+// after five seconds of silence; with any argument as a plain loop that is turned by hand and ends
+// after a million datagrams.
 #include <quoit/quoit.hpp>
 
 #include <algorithm>
@@ -32,7 +33,7 @@ quoit::task<> as_coroutine() {
         {"", 9999}, {.received_metadata = quoit::metadata::timestamp | quoit::metadata::tos}));
     totals t;
     while (auto batch =
-               co_await server.read_batch({.size_max = 64, .timeout = std::chrono::seconds(10)})) {
+               co_await server.read_batch({.size_max = 64, .timeout = std::chrono::seconds(5)})) {
         account(*batch, t);
     }
     std::cout << t.datagrams << " datagrams, " << t.congested << " congested, " << t.worst.count()

@@ -45,7 +45,8 @@ enum class backend : std::uint8_t { automatic, io_uring, epoll };
 enum class when_full : std::uint8_t {
     drop_newest,  ///< it is dropped and counted (receive_stats::drops::queue_full)
     drop_oldest,  ///< the oldest waiting one is dropped and counted, it takes its place
-    pause,        ///< nothing is dropped here: the socket is not read until half the queue is free
+    pause,        ///< nothing is dropped here: the socket is not read until half the queue is free;
+                  ///< what a turn had on its way (as many as there are buffers) still comes
 };
 
 /// What a thread that has nothing to do does.

@@ -23,6 +23,8 @@
 // is_called_from_its_thread() may be called from others. With worker_count 0 that thread also turns
 // the ring; otherwise worker threads do, and queues lead here.
 //
+// A forked child must not use its copy: sends and turns answer errc::forked, the rest does nothing.
+//
 // Errors: what a caller can react to is a result or a status. What happens to one datagram on the
 // wire is counted (stats.hpp) and, for connected endpoints, reported once by the next receive() as
 // the errno the kernel gave (std::errc::connection_refused). It never ends an endpoint.
@@ -96,7 +98,9 @@ class port {
     void close(endpoint_id endpoint) noexcept;
     /// As close(), but drops what is queued.
     void abort(endpoint_id endpoint) noexcept;
-    /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need be.
+    /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need be;
+    /// its ports can be bound again when this returns (with workers it waits for theirs to let go,
+    /// for one of their turns).
     void release(endpoint_id endpoint) noexcept;
     [[nodiscard]] bool is_closing(endpoint_id endpoint) const noexcept;
     /// closed() has been called, or would have been.
@@ -131,7 +135,8 @@ class port {
     status sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const address& to);
     /// Connected endpoints.
     status send(endpoint_id endpoint, std::span<const byte_view> pieces);
-    /// To its sender, or to `to`, straight from the receive buffer; from the socket it came to.
+    /// To its sender, or to `to`, straight from the receive buffer; from the socket it came to. The
+    /// datagram is taken over when the send is accepted, otherwise it stays the caller's.
     status send(endpoint_id endpoint, datagram&& received);
     status sendto(endpoint_id endpoint, datagram&& received, const address& to);
     /// At once, by a system call of its own; errc::would_block when the kernel would, or when

@@ -27,7 +27,7 @@ namespace quoit::detail {
 
 namespace {
 
-constexpr std::chrono::milliseconds bind_retry_for{250};
+constexpr std::chrono::milliseconds bind_retry_for{50};
 constexpr std::chrono::milliseconds bind_retry_every{2};
 
 // The indices of what SO_MEMINFO returns (SK_MEMINFO_DROPS in <linux/sock_diag.h>).

@@ -29,8 +29,8 @@ class udp_socket {
     udp_socket() noexcept = default;
 
     /// Bound to `where`; port 0: the kernel's choice. An address that is in use is tried again for
-    /// a quarter of a second: after kill -9 of its owner a port is free about 7.5 ms later (measured
-    /// on Linux 6.18), and a close ordered from another thread takes a moment.
+    /// 50 ms: after kill -9 of a process with a ring its port is free about 7.5 ms later (measured on
+    /// Linux 6.18), and a server that is restarted should not fail over that.
     [[nodiscard]] static result<udp_socket> listen(const address& where,
                                                    const udp_options& options);
     /// Connected to `peer`: the kernel lets nobody else in.

@@ -90,6 +90,10 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] std::size_t sockets_free() const noexcept;
     void leave_if_flushed(detail::socket_state& one) noexcept;
     void shut(detail::socket_state& one) noexcept;
+    [[nodiscard]] bool is_gone(const detail::endpoint_state& endpoint) const noexcept;
+    void wait_until_gone(detail::endpoint_state& endpoint) noexcept;
+    void sleep_until_woken(clock::time_point deadline) noexcept;
+    void list_unflushed(detail::socket_state& one);
     void free_if_done(detail::endpoint_state& endpoint) noexcept;
     void drop_queued(detail::endpoint_state& endpoint) noexcept;
 
@@ -101,6 +105,8 @@ class port::implementation final : private detail::event_sink {
     void resume_paused();
     void pause_if_greedy(detail::socket_state& one, detail::buffer_class pool);
     void set_paused(detail::socket_state& one, bool was_paused);
+    void give(detail::socket_state& one, detail::order_kind what);
+    void give_deferred();
     [[nodiscard]] bool take_wake() noexcept;
     void wait_inline(clock::time_point deadline);
     void wait_threaded(clock::time_point deadline);
@@ -139,6 +145,8 @@ class port::implementation final : private detail::event_sink {
     quoit::stats released_;  // the ledgers of endpoints that are gone
     detail::counter system_calls_;
     detail::counter wakeups_;
+    std::vector<detail::order> deferred_;  // given while a backend delivered
+    bool is_delivering_ = false;
     std::size_t arrived_ = 0;
     std::thread::id thread_;
     std::uint32_t forks_at_creation_ = 0;

@@ -5,6 +5,7 @@
 // detach() returns, so the port number is free when close() returns; a threaded one says `detached`.
 #include "base/assert.hpp"
 #include "net/control_message.hpp"
+#include "net/system.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
 
@@ -175,11 +176,13 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
     endpoint.sockets.push_back(tag);
     endpoint.locals.push_back(one.local);
     sockets_[tag] = std::move(made);
-    one.owner->give({.kind = order_kind::attach, .tag = tag, .socket = &one.shared});
+    give(one, order_kind::attach);
 }
 
+// In a forked child nothing of this may happen: sockets, filters and epoll sets are shared with the
+// parent, which would be deaf afterwards.
 void port::implementation::close(endpoint_state& endpoint) noexcept {
-    if (endpoint.is_closing) return;
+    if (endpoint.is_closing || is_forked()) return;
     endpoint.is_closing = true;
     endpoint.has_readable = true;  // the end is something to read
     list(endpoint);
@@ -190,6 +193,7 @@ void port::implementation::close(endpoint_state& endpoint) noexcept {
 }
 
 void port::implementation::abort(endpoint_state& endpoint) noexcept {
+    if (is_forked()) return;
     drop_queued(endpoint);
     close(endpoint);
     for (const std::uint32_t tag : endpoint.sockets) leave_if_flushed(socket(tag));
@@ -202,11 +206,33 @@ void port::implementation::drop_queued(endpoint_state& endpoint) noexcept {
 }
 
 void port::implementation::release(endpoint_state& endpoint) noexcept {
+    if (is_forked()) {
+        endpoint.is_released = true;
+        return;
+    }
     close(endpoint);
     abort(endpoint);
+    if (!is_inline()) wait_until_gone(endpoint);
     endpoint.received.abandon();
     endpoint.is_released = true;
     free_if_done(endpoint);
+}
+
+bool port::implementation::is_gone(const endpoint_state& endpoint) const noexcept {
+    return std::ranges::all_of(endpoint.sockets,
+                               [this](std::uint32_t tag) { return sockets_[tag]->is_gone; });
+}
+
+// Who leaves scope may bind the port again at once, so this waits for the worker to let go: one of
+// its turns. A worker that does not come (a stopped process, a debugger) is not waited for for ever.
+void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
+    const auto give_up_at = detail::system::now() + std::chrono::seconds(1);
+    for (const auto& worker : workers_) worker->flush_orders();
+    drain_workers();
+    while (!is_gone(endpoint) && detail::system::now() < give_up_at) {
+        sleep_until_woken(give_up_at);
+        drain_workers();
+    }
 }
 
 // A closing socket stays attached, unread, until the kernel has taken what is queued.
@@ -219,7 +245,7 @@ void port::implementation::leave_if_flushed(socket_state& one) noexcept {
         return;
     }
     one.is_leaving = true;
-    one.owner->give({.kind = order_kind::detach, .tag = one.tag});
+    give(one, order_kind::detach);
     if (is_inline()) shut(one);
 }
 
@@ -240,9 +266,7 @@ void port::implementation::on_detached(socket_state& one) {
     --sockets_per_pool_[worker_index * detail::buffer_class_count +
                         static_cast<std::size_t>(one.shared.options.pool)];
     endpoint_state& endpoint = *endpoints_[one.endpoint];
-    const bool is_last = std::ranges::all_of(
-        endpoint.sockets, [this](std::uint32_t tag) { return socket(tag).is_gone; });
-    if (!is_last) return;
+    if (!is_gone(endpoint)) return;
     endpoint.is_closed = true;
     endpoint.has_closed = true;
     list(endpoint);

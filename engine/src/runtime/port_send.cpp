@@ -90,16 +90,14 @@ status port::implementation::send(endpoint_state& endpoint, std::span<const byte
 status port::implementation::send(endpoint_state& endpoint, datagram&& received,
                                   const address* to) {
     const std::uint32_t tag = received.view().fields().socket;
-    if (!received.is_lease() || endpoint.options.report_refused_on_send) {
-        const byte_view payload(received);
-        return send(endpoint, std::span(&payload, 1), to, tag);
-    }
     if (const std::error_code refused = check(endpoint, received.size(), to)) return refused;
     socket_state& one = *sender_for(endpoint, to, tag);
-    if (one.is_blocked) {
-        // A lease never waits for writability.
+    // A lease never waits for writability; bytes of its own are copied as any others.
+    if (one.is_blocked || !received.is_lease() || endpoint.options.report_refused_on_send) {
         const byte_view payload(received);
-        return send(endpoint, std::span(&payload, 1), to, tag);
+        status sent = send(endpoint, std::span(&payload, 1), to, tag);
+        if (sent) received = datagram();
+        return sent;
     }
     one.queue.push(std::move(received), endpoint.peer ? nullptr : to);
     queued(endpoint, one);
@@ -110,9 +108,8 @@ void port::implementation::queued(endpoint_state& endpoint, socket_state& one) {
     ++endpoint.ledger.sent.accepted;
     if (!one.is_blocked && one.queue.count() >= flush_at_count) {
         flush(one);
-    } else if (!one.is_unflushed && !one.is_blocked) {
-        one.is_unflushed = true;
-        unflushed_.push_back(one.tag);
+    } else if (!one.is_blocked) {
+        list_unflushed(one);
     }
     if (one.is_blocked && send_queue_size(endpoint) > endpoint.options.send_high_water) {
         endpoint.is_above_high_water = true;
@@ -143,6 +140,12 @@ detail::send_result port::implementation::send_now(socket_state& one,
     return result;
 }
 
+void port::implementation::list_unflushed(socket_state& one) {
+    if (one.is_unflushed) return;
+    one.is_unflushed = true;
+    unflushed_.push_back(one.tag);
+}
+
 void port::implementation::flush() noexcept {
     while (!unflushed_.empty()) {
         socket_state& one = socket(unflushed_.back());
@@ -157,7 +160,7 @@ void port::implementation::flush(endpoint_state& endpoint) noexcept {
 }
 
 void port::implementation::flush(socket_state& one) noexcept {
-    if (one.is_blocked || one.is_leaving) return;
+    if (one.is_blocked || one.is_leaving || is_forked()) return;
     endpoint_state& endpoint = *endpoints_[one.endpoint];
     if (!one.queue.is_empty()) {
         const auto outcome = one.queue.flush(
@@ -166,7 +169,7 @@ void port::implementation::flush(socket_state& one) noexcept {
             [&](int refusal) { on_refusal(one, refusal, 1); });
         if (outcome == detail::send_queue::outcome::blocked) {
             one.is_blocked = true;
-            one.owner->give({.kind = order_kind::writable, .tag = one.tag});
+            give(one, order_kind::writable);
         }
     }
     const std::size_t left = send_queue_size(endpoint);

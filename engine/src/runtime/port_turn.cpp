@@ -36,6 +36,8 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
     } else {
         wait_threaded(deadline);
     }
+    give_deferred();
+    flush();
     tell(events);
     return arrived_;
 }
@@ -80,23 +82,25 @@ void port::implementation::wait_threaded(clock::time_point deadline) {
     };
     drain_workers();
     while (!is_over()) {
-        if (options_.waiting == waiting::block) {
-            // Before the sleep is published, never after: a wake-up behind it must not be lost.
-            detail::system::event_clear(waker_->descriptor());
-            waker_->parking.prepare_to_sleep();
-            const bool has_events = std::ranges::any_of(
-                workers_, [](const auto& worker) { return worker->has_events(); });
-            if (!has_events && !is_woken_.load(std::memory_order_acquire)) {
-                const timespec left =
-                    deadline == no_deadline ? timespec{} : detail::system::time_until(deadline);
-                [[maybe_unused]] const int readable = detail::system::poll_one(
-                    waker_->descriptor(), POLLIN, deadline == no_deadline ? nullptr : &left);
-                system_calls_.add(2);
-            }
-            waker_->parking.cancel();
-        }
+        if (options_.waiting == waiting::block) sleep_until_woken(deadline);
         drain_workers();
     }
+}
+
+void port::implementation::sleep_until_woken(clock::time_point deadline) noexcept {
+    // Before the sleep is published, never after: a wake-up behind it must not be lost.
+    detail::system::event_clear(waker_->descriptor());
+    waker_->parking.prepare_to_sleep();
+    const bool has_events = std::ranges::any_of(
+        workers_, [](const auto& worker) { return worker->has_events(); });
+    if (!has_events && !is_woken_.load(std::memory_order_acquire)) {
+        const timespec left =
+            deadline == no_deadline ? timespec{} : detail::system::time_until(deadline);
+        [[maybe_unused]] const int readable = detail::system::poll_one(
+            waker_->descriptor(), POLLIN, deadline == no_deadline ? nullptr : &left);
+        system_calls_.add(2);
+    }
+    waker_->parking.cancel();
 }
 
 std::size_t port::implementation::drain_workers() {
@@ -108,6 +112,7 @@ std::size_t port::implementation::drain_workers() {
 }
 
 void port::implementation::deliver(std::span<const event> events) noexcept {
+    is_delivering_ = true;
     for (const event& one : events) {
         socket_state& of = socket(one.tag);
         switch (one.kind) {
@@ -120,7 +125,7 @@ void port::implementation::deliver(std::span<const event> events) noexcept {
             }
             case event_kind::writable:
                 of.is_blocked = false;
-                flush(of);
+                list_unflushed(of);
                 break;
             case event_kind::detached: on_detached(of); break;
             case event_kind::starved:  // the backend has counted it
@@ -130,6 +135,27 @@ void port::implementation::deliver(std::span<const event> events) noexcept {
         }
         ++arrived_;
     }
+    is_delivering_ = false;
+}
+
+// A backend that delivers must not be called (backend.hpp, rule 2).
+void port::implementation::give(socket_state& one, order_kind what) {
+    const detail::order wanted{.kind = what, .tag = one.tag, .socket = &one.shared};
+    if (is_delivering_) {
+        deferred_.push_back(wanted);
+    } else {
+        one.owner->give(wanted);
+    }
+}
+
+void port::implementation::give_deferred() {
+    for (const detail::order& wanted : deferred_) {
+        // Of a socket that has gone meanwhile nothing is wanted any more.
+        if (sockets_[wanted.tag] && !sockets_[wanted.tag]->is_leaving) {
+            sockets_[wanted.tag]->owner->give(wanted);
+        }
+    }
+    deferred_.clear();
 }
 
 void port::implementation::receive(socket_state& one, const event& what) {
@@ -195,8 +221,7 @@ void port::implementation::pause_if_greedy(socket_state& one, detail::buffer_cla
 
 void port::implementation::set_paused(socket_state& one, bool was_paused) {
     if (one.is_leaving || one.is_paused() == was_paused) return;
-    one.owner->give({.kind = was_paused ? order_kind::receive : order_kind::pause,
-                     .tag = one.tag});
+    give(one, was_paused ? order_kind::receive : order_kind::pause);
     if (!was_paused) paused_.push_back(one.tag);
 }
 

@@ -107,7 +107,8 @@ void send_queue::lose(int error, send_stats& ledger) noexcept {
 // The kernel takes no more: what waits gives its leases up, and the memory of what is gone is used
 // again once that is half of it, so that a long wait costs no more than one copy per datagram.
 void send_queue::keep() {
-    if (leases_ == 0 && bytes_dead_ * 2 <= bytes_.size()) return;
+    const bool is_lean = bytes_dead_ * 2 <= bytes_.size() && head_ * 2 <= entries_.size();
+    if (leases_ == 0 && is_lean) return;
     std::vector<std::byte> kept;
     kept.reserve(bytes_waiting_);
     for (entry& one : std::span(entries_).subspan(head_)) {

@@ -106,6 +106,9 @@ void worker::stop() noexcept {
         // Release, with the wake-up's own ordering: the thread reads it after it has woken.
         is_stopping_.store(true, std::memory_order_release);
         backend_->wake();
+        // Release: pairs with the acquire in run(). The thread may see the flag before the wake-up,
+        // and must not destroy the backend under it.
+        has_been_woken_.store(true, std::memory_order_release);
         thread_.join();
     }
     for (const auto& pool : pools_) {
@@ -180,6 +183,8 @@ void worker::run() noexcept {
             waker_.wake();
         }
     }
+    // Between stop()'s flag and the end of its wake-up: one write(2).
+    while (!has_been_woken_.load(std::memory_order_acquire)) std::this_thread::yield();
     backend_.reset();
 }
 

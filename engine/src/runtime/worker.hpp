@@ -159,6 +159,7 @@ class worker final : private event_sink {
     bool has_ordered_ = false;           // the port's: since the last flush
     parking_flag parking_;
     std::atomic<bool> is_stopping_{false};
+    std::atomic<bool> has_been_woken_{false};  // by stop(), which is done with the backend
     std::thread thread_;
 };
 

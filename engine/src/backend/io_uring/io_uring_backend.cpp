@@ -136,6 +136,7 @@ class io_uring_backend final : public io_backend {
     // What has happened since the last delivery; delivered in turn() only.
     event_sink* sink_ = nullptr;
     std::vector<event> batch_;
+    bool is_delivering_ = false;
 };
 
 constexpr std::size_t batch_size_max = 256;
@@ -469,6 +470,7 @@ void io_uring_backend::finish_if_detached(source& one) {
 
 // Outside of turn() an event waits for the next one, which then does not wait.
 void io_uring_backend::emit(const source& one, event what) {
+    QUOIT_DEBUG_ASSERT(!is_delivering_, "a backend was called by the sink it delivers to");
     what.tag = one.options.tag;
     what.pool = one.options.pool;
     batch_.push_back(what);
@@ -477,7 +479,9 @@ void io_uring_backend::emit(const source& one, event what) {
 
 void io_uring_backend::flush() {
     if (batch_.empty()) return;
+    is_delivering_ = true;
     sink_->deliver(batch_);
+    is_delivering_ = false;
     batch_.clear();
 }
 

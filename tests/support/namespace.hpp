@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+//
+// A network of one's own for a test: a network namespace in which nothing but `lo` exists, shaped
+// if asked, so that sends can be made to block (on plain loopback they never do: packets are
+// orphaned at once).
+//
+//   const auto why_not = run_in_network_namespace(
+//       {.loopback_shape = "tbf rate 8mbit burst 4kb limit 1mb"}, [&] { ...the test... });
+//   if (why_not) GTEST_SKIP() << *why_not;
+//
+// The body runs on a thread of its own, which enters the namespace: sockets opened there, and by
+// threads that are started there, belong to it, whoever uses them later. The namespace goes with
+// the last of them (network_namespaces(7)).
+//
+// It takes CAP_SYS_ADMIN. QUOIT_REQUIRE_NETNS=1 in the environment makes the lack of it a failure
+// instead of a reason to skip.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace quoit::test {
+
+struct namespace_options {
+    /// What tc-qdisc(8) puts on lo: "tbf rate 8mbit burst 4kb limit 1mb"; empty: nothing.
+    std::string loopback_shape;
+};
+
+/// Runs `body` in a namespace, or says why that cannot be had: then `body` was not run. Failures of
+/// GoogleTest's assertions in `body` count as the calling test's.
+[[nodiscard]] std::optional<std::string> run_in_network_namespace(
+    const namespace_options& wanted, const std::function<void()>& body);
+
+}  // namespace quoit::test
