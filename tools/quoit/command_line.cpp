@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+#include "command_line.hpp"
+
+#include "failure.hpp"
+#include "probe.hpp"
+#include "units.hpp"
+
+#include <quoit/version.hpp>
+
+#include <memory>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+namespace quoit::program {
+
+namespace {
+
+constexpr std::uint32_t worker_count_max = 64;
+constexpr std::uint32_t flow_count_max = 1024;
+constexpr std::uint32_t outstanding_max = 65'536;
+constexpr std::uint32_t ipv4_payload_size_max = 65'507;
+
+constexpr const char* main_footer =
+    "Exit codes: 0 well, 1 it could not be done, 2 the command line is wrong,\n"
+    "3 (load) no reply came.\n"
+    "More: quoit echo --help, quoit load --help";
+
+constexpr const char* echo_footer =
+    "Durations have a unit: 90us, 250ms, 5s, 1m, 2h.\n"
+    "SIGINT and SIGTERM end it: it stops receiving, answers what it has, and reports.\n"
+    "\n"
+    "The JSON object has backend, workers, addresses, offload, seconds, cpu_seconds,\n"
+    "receive_buffer_size (granted), replies_refused (refused at the call, so never in\n"
+    "the ledger), ledger (received, sent, leases_held, is_exact, unexplained) and engine\n"
+    "(turns, system_calls, completions, wakeups, starved, rearmed, buffers,\n"
+    "buffers_held). With --json - it is the last thing on standard output, and the\n"
+    "report goes to standard error.\n"
+    "\n"
+    "Example: an echo server on IPv6, on a port of the kernel's choice, for 10 s\n"
+    "  quoit echo --bind '[::1]:0' --duration 10s\n"
+    "\n"
+    "Exit codes: 0 it served, 1 it could not (address in use, ...), 2 usage";
+
+constexpr const char* load_footer =
+    "Durations have a unit: 90us, 250ms, 5s, 1m, 2h. Rates may have one: 1000, 250k,\n"
+    "1.5M. Sizes are bytes and may have one: 64, 1400, 16K (16384).\n"
+    "\n"
+    "Round trips are timed from the intended send: with --rate, from when the datagram\n"
+    "was due, so that waiting for a server that stalls is counted. Their percentiles\n"
+    "are at most 0.8 % too large. What has not come back within 1 s after the last reply\n"
+    "is lost. SIGINT ends it early, with a report.\n"
+    "\n"
+    "The JSON object has target, backend, offload, settings (flows, outstanding, rate,\n"
+    "size, duration_ns), scheduled (with --rate), sent, received, lost, duplicated,\n"
+    "reordered, corrupted, foreign (of another run), forgotten (too late to be told from\n"
+    "duplicates), seconds (of sending), rate (answered per second), rtt_ns (p50, p90,\n"
+    "p99, p99.9, max), and ledger and engine as in quoit echo. With --json - it is all\n"
+    "there is on standard output, and the report goes to standard error.\n"
+    "\n"
+    "Example: 16 flows, 50 000 datagrams of 1200 bytes a second, for 10 s\n"
+    "  quoit load --target 127.0.0.1:9999 --flows 16 --rate 50k --size 1200 --duration 10s\n"
+    "\n"
+    "Exit codes: 0 replies came, 1 it could not be done, 2 usage, 3 no reply came";
+
+// The options as text; what they mean is decided afterwards, so that all errors read alike.
+struct raw_options {
+    std::string bind = "127.0.0.1:9999";
+    std::string workers = "0";
+    std::string target;
+    std::string flows = "1";
+    std::string outstanding = "64";
+    std::string rate;
+    std::string size = "64";
+    std::string duration;
+    std::string backend = "auto";
+    std::string json;
+};
+
+template <class T>
+T value_of(std::string_view option, parsed<T> value) {
+    if (!value) throw usage_error(std::string(option) + " " + value.error());
+    return *value;
+}
+
+backend backend_of(std::string_view text) {
+    if (text == "auto") return backend::automatic;
+    if (text == "io_uring") return backend::io_uring;
+    if (text == "epoll") return backend::epoll;
+    throw usage_error("--backend " + quoted(text) + ": expected auto, io_uring or epoll");
+}
+
+[[noreturn]] void refuse_address(std::string_view option, std::string_view text,
+                                 std::string_view expected) {
+    std::string words = std::string(option) + " " + quoted(text) + ": ";
+    if (host_port(text).is_host_name()) words += "host names are not looked up; ";
+    throw usage_error(words + "expected " + std::string(expected));
+}
+
+std::string checked_bind(const std::string& text) {
+    const host_port where(text);
+    const bool is_every_interface = where.is_every_interface() && where.port() <= 65'535;
+    if (!is_every_interface && !address::parse(text)) {
+        refuse_address("--bind", text,
+                       "ADDRESS:PORT, such as 127.0.0.1:9999, [::1]:0, or :9999 for every "
+                       "interface");
+    }
+    return text;
+}
+
+address target_of(const std::string& text) {
+    const auto parsed = address::parse(text);
+    if (!parsed || parsed->port() == 0) {
+        refuse_address("--target", text,
+                       "ADDRESS:PORT with a port from 1 to 65535, such as 127.0.0.1:9999 or "
+                       "[::1]:9999");
+    }
+    return *parsed;
+}
+
+echo_command echo_command_of(const raw_options& raw) {
+    echo_command asked;
+    asked.settings.bind = checked_bind(raw.bind);
+    asked.settings.backend = backend_of(raw.backend);
+    asked.settings.worker_count =
+        value_of("--workers", parse_count(raw.workers, 0, worker_count_max));
+    if (!raw.duration.empty()) {
+        asked.settings.duration = value_of("--duration", parse_duration(raw.duration));
+    }
+    asked.json = raw.json;
+    return asked;
+}
+
+load_command load_command_of(const raw_options& raw) {
+    load_command asked;
+    load_settings& settings = asked.settings;
+    settings.target = target_of(raw.target);
+    const std::uint32_t size_max =
+        settings.target.family() == family::ipv4 ? ipv4_payload_size_max : payload_size_limit;
+    settings.flow_count = value_of("--flows", parse_count(raw.flows, 1, flow_count_max));
+    settings.outstanding =
+        value_of("--outstanding", parse_count(raw.outstanding, 1, outstanding_max));
+    if (!raw.rate.empty()) settings.rate = value_of("--rate", parse_rate(raw.rate));
+    settings.size = value_of("--size", parse_size(raw.size, probe_size_min, size_max));
+    settings.duration = value_of("--duration", parse_duration(raw.duration));
+    settings.backend = backend_of(raw.backend);
+    asked.json = raw.json;
+    return asked;
+}
+
+// Any text but an empty one, which would pass for no option at all.
+CLI::Option* add(CLI::App& to, const std::string& names, std::string& value,
+                 const std::string& words, const std::string& placeholder) {
+    return to.add_option(names, value, words)
+        ->type_name(placeholder)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)
+        ->check([](const std::string& text) {
+            return text.empty() ? std::string("\"\": expected a value") : std::string();
+        });
+}
+
+CLI::App* add_echo(CLI::App& app, raw_options& raw) {
+    CLI::App* const echo =
+        app.add_subcommand("echo", "Send every datagram back to where it came from");
+    add(*echo, "--bind", raw.bind, "Where to listen; :PORT is every interface", "ADDRESS:PORT")
+        ->capture_default_str();
+    add(*echo, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
+    add(*echo, "--workers", raw.workers, "Threads that receive; 0: the program's own does", "N")
+        ->capture_default_str();
+    add(*echo, "--duration", raw.duration, "End after this time; without it: on a signal", "TIME");
+    add(*echo, "--json", raw.json, "Write the report as JSON as well; - is standard output",
+        "FILE");
+    echo->footer(echo_footer);
+    return echo;
+}
+
+CLI::App* add_load(CLI::App& app, raw_options& raw) {
+    CLI::App* const load =
+        app.add_subcommand("load", "Drive an echo server, count and time what comes back");
+    add(*load, "--target", raw.target, "The echo server", "ADDRESS:PORT")->required();
+    add(*load, "--flows", raw.flows, "Connected sockets to send from, 1 to 1024", "N")
+        ->capture_default_str();
+    CLI::Option* const outstanding =
+        add(*load, "--outstanding", raw.outstanding,
+            "In flight, of each flow; what is unanswered for 1 s is replaced", "N")
+            ->capture_default_str();
+    add(*load, "--rate", raw.rate, "Instead: datagrams per second over all flows, on schedule",
+        "RATE")
+        ->excludes(outstanding);
+    add(*load, "--size", raw.size, "Bytes of each datagram, at least 40", "SIZE")
+        ->capture_default_str();
+    add(*load, "--duration", raw.duration, "How long to send [2s]", "TIME");
+    add(*load, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
+    add(*load, "--json", raw.json, "Write the report as JSON as well; - is standard output",
+        "FILE");
+    load->footer(load_footer);
+    return load;
+}
+
+}  // namespace
+
+command parse_command_line(int argument_count, const char* const* arguments) {
+    CLI::App app("quoit: a UDP datagram engine for Linux. An echo server and a load for it.",
+                 "quoit");
+    app.set_version_flag("--version", "quoit " + std::string(version_string));
+    app.footer(main_footer);
+    raw_options raw;
+    CLI::App* const echo = add_echo(app, raw);
+    CLI::App* const load = add_load(app, raw);
+    app.require_subcommand(0, 1);
+    try {
+        app.parse(argument_count, arguments);
+    } catch (const CLI::CallForHelp&) {
+        return print_command{app.help()};
+    } catch (const CLI::CallForVersion& version) {
+        return print_command{std::string(version.what()) + "\n"};
+    } catch (const CLI::ParseError& wrong) {
+        throw usage_error(wrong.what());
+    }
+    if (echo->parsed()) return echo_command_of(raw);
+    if (load->parsed()) {
+        if (raw.duration.empty()) raw.duration = "2s";
+        return load_command_of(raw);
+    }
+    throw usage_error("expected a subcommand: echo or load");
+}
+
+}  // namespace quoit::program

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+//
+// What was asked on the command line, checked in full before anything begins.
+//
+// Errors: usage_error, which names the value and what is expected.
+#pragma once
+
+#include "echo.hpp"
+#include "load.hpp"
+
+#include <string>
+#include <variant>
+
+namespace quoit::program {
+
+/// Print this on standard output and end well (--help, --version).
+struct print_command {
+    std::string text;
+};
+struct echo_command {
+    echo_settings settings;
+    std::string json;  // a file, "-", or "" for none
+};
+struct load_command {
+    load_settings settings;
+    std::string json;
+};
+using command = std::variant<print_command, echo_command, load_command>;
+
+[[nodiscard]] command parse_command_line(int argument_count, const char* const* arguments);
+
+}  // namespace quoit::program

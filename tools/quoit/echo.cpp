@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include "echo.hpp"
+
+#include "failure.hpp"
+
+#include <quoit/quoit.hpp>
+
+#include <cstdio>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <csignal>
+
+namespace quoit::program {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Asked of the kernel, which grants what net.core.rmem_max allows: bursts wait there.
+constexpr std::uint32_t receive_buffer_size = 4U << 20U;
+// How long replies may take to leave after the end.
+constexpr auto flush_limit = 5s;
+
+std::chrono::microseconds cpu_time() {
+    struct rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto time = [](const timeval& t) {
+        return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+    };
+    return time(usage.ru_utime) + time(usage.ru_stime);
+}
+
+void print_listening(const udp_server& server, std::uint32_t worker_count) {
+    std::string where;
+    for (const address& local : server.local_addresses()) {
+        if (!where.empty()) where += ", ";
+        where += local.to_string();
+    }
+    fmt::print("listening on {} (backend {}, workers {})\n", where,
+               to_string(loop::current().capabilities().backend), worker_count);
+    if (std::fflush(stdout) != 0) throw run_error("cannot write to standard output");
+}
+
+task<> echo(udp_server& server, std::uint64_t& refused) {
+    while (auto datagram = co_await server.read()) {
+        if (server.reply(std::move(*datagram))) continue;
+        ++refused;
+        co_await server.drain();
+    }
+}
+
+task<echo_result> serve(const echo_settings& settings) {
+    auto opened = co_await start_udp_server(host_port(settings.bind),
+                                            {.receive_buffer_size = receive_buffer_size});
+    if (!opened) throw run_error(opened.error().message());
+    udp_server server = *std::move(opened);
+    echo_result result;
+
+    // Before anybody is told that we listen, and may send a signal. A second one drops what is
+    // queued.
+    future<> stop;
+    const auto on_stop = [&](int) {
+        if (!stop.set_value()) server.abort();
+    };
+    const auto interrupted = or_throw(on_signal(SIGINT, on_stop));
+    const auto terminated = or_throw(on_signal(SIGTERM, on_stop));
+    print_listening(server, settings.worker_count);
+
+    const auto started = std::chrono::steady_clock::now();
+    task_group handlers;
+    handlers.spawn(echo(server, result.refused));
+    (void)co_await stop.wait({.timeout = settings.duration});
+    result.buffers = server.buffers();
+    const auto locals = server.local_addresses();
+    result.addresses.assign(locals.begin(), locals.end());
+
+    server.close();  // what was received stays readable: echo() answers it and ends by itself
+    co_await handlers.join();
+    if (!co_await with_timeout(
+            [](udp_server& closing) -> task<> { co_await closing.wait_closed(); }(server),
+            flush_limit)) {
+        server.abort();
+        co_await server.wait_closed();
+    }
+    result.running_time = std::chrono::steady_clock::now() - started;
+    result.ledger = server.stats();
+    co_return result;
+}
+
+}  // namespace
+
+echo_result run_echo(const echo_settings& settings) {
+    auto made = loop::create({.backend = settings.backend, .worker_count = settings.worker_count});
+    if (!made) throw run_error(made.error().message());
+    echo_result result = made->run(serve(settings));
+    result.worker_count = settings.worker_count;
+    result.cpu_time = cpu_time();
+    result.engine = made->engine_stats();
+    result.capabilities = made->capabilities();
+    return result;
+}
+
+}  // namespace quoit::program

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// quoit echo: sends every datagram back to where it came from, and says at the end where each one
+// went. An ordinary program on the coroutine facade.
+//
+// Errors: run_error.
+#pragma once
+
+#include <quoit/address.hpp>
+#include <quoit/capabilities.hpp>
+#include <quoit/options.hpp>
+#include <quoit/stats.hpp>
+#include <quoit/time.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace quoit::program {
+
+struct echo_settings {
+    /// As given: "127.0.0.1:9999", "[::1]:0", ":9999".
+    std::string bind;
+    quoit::backend backend = quoit::backend::automatic;
+    std::uint32_t worker_count = 0;
+    /// Until a signal comes, when there is none.
+    time_limit duration;
+};
+
+struct echo_result {
+    std::vector<address> addresses;
+    std::uint32_t worker_count = 0;
+    /// Replies that were refused at the call, mostly because the send queue was full. Not part of
+    /// the ledger, which begins with what was accepted: delivered == accepted + refused.
+    std::uint64_t refused = 0;
+    std::chrono::nanoseconds running_time{};
+    /// User and system time of the process, all threads.
+    std::chrono::microseconds cpu_time{};
+    quoit::buffer_sizes buffers;
+    quoit::stats ledger;
+    quoit::engine_stats engine;
+    quoit::capabilities capabilities;
+};
+
+/// Serves until SIGINT, SIGTERM or the end of the duration; answers what was received by then.
+/// Prints "listening on ADDRESS:PORT (backend NAME, workers N)" on standard output once it does.
+[[nodiscard]] echo_result run_echo(const echo_settings& settings);
+
+}  // namespace quoit::program

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+#include "report.hpp"
+
+#include "units.hpp"
+
+#include <quoit/version.hpp>
+
+#include <system_error>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace quoit::program {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr int json_indent = 2;
+
+double seconds_of(std::chrono::nanoseconds duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+json json_of(const receive_stats& received) {
+    return {{"taken", received.taken},
+            {"passed", received.passed},
+            {"delivered", received.delivered},
+            {"waiting", received.waiting},
+            {"bytes", received.bytes},
+            {"empty", received.empty},
+            {"truncated", received.truncated},
+            {"trains", received.trains},
+            {"refused", received.refused},
+            {"dropped",
+             {{"kernel_packets", received.dropped.kernel_packets},
+              {"queue_full", received.dropped.queue_full},
+              {"invalid", received.dropped.invalid},
+              {"late", received.dropped.late},
+              {"abandoned", received.dropped.abandoned}}}};
+}
+
+json json_of(const send_stats& sent) {
+    json reasons = json::array();
+    for (const send_stats::reason& one : sent.reasons) {
+        if (one.count == 0) continue;
+        reasons.push_back({{"errno", one.error},
+                           {"words", std::generic_category().message(one.error)},
+                           {"count", one.count}});
+    }
+    return {{"accepted", sent.accepted}, {"sent", sent.sent},       {"waiting", sent.waiting},
+            {"bytes", sent.bytes},       {"errors", sent.errors},   {"dropped", sent.dropped},
+            {"resent", sent.resent},     {"blocked", sent.blocked}, {"reasons", reasons}};
+}
+
+json json_of(const stats& ledger) {
+    return {{"received", json_of(ledger.received)},
+            {"sent", json_of(ledger.sent)},
+            {"leases_held", ledger.leases_held},
+            {"is_exact", ledger.is_exact},
+            {"unexplained", ledger.unexplained()}};
+}
+
+json json_of(const engine_stats& engine) {
+    return {{"turns", engine.turns},
+            {"system_calls", engine.system_calls},
+            {"completions", engine.completions},
+            {"wakeups", engine.wakeups},
+            {"starved", engine.starved},
+            {"rearmed",
+             {{"empty", engine.rearmed.empty},
+              {"starved", engine.rearmed.starved},
+              {"overflow", engine.rearmed.overflow},
+              {"error", engine.rearmed.error},
+              {"resumed", engine.rearmed.resumed}}},
+            {"buffers", engine.buffers},
+            {"buffers_held", engine.buffers_held}};
+}
+
+json json_of(const histogram& round_trips) {
+    if (round_trips.count() == 0) return nullptr;
+    return {{"p50", round_trips.quantile(0.5).count()},
+            {"p90", round_trips.quantile(0.9).count()},
+            {"p99", round_trips.quantile(0.99).count()},
+            {"p99.9", round_trips.quantile(0.999).count()},
+            {"max", round_trips.max().count()}};
+}
+
+template <class T>
+json or_null(bool is_known, T value) {
+    return is_known ? json(value) : json(nullptr);
+}
+
+std::string count(std::uint64_t number, std::string_view one) {
+    return fmt::format("{} {}{}", number, one, number == 1 ? "" : "s");
+}
+
+std::string settings_as_text(const load_settings& settings, const load_result& result) {
+    const std::string pace = settings.rate
+                                 ? fmt::format("{} on schedule", format_rate(*settings.rate))
+                                 : fmt::format("{} outstanding{}", settings.outstanding,
+                                               settings.flow_count == 1 ? "" : " each");
+    return fmt::format("load of {}: {}, {}, {} bytes, for {} (backend {})\n",
+                       settings.target.to_string(), count(settings.flow_count, "flow"), pace,
+                       settings.size, format_duration(result.sending_time),
+                       to_string(result.capabilities.backend));
+}
+
+std::string round_trips_as_text(const histogram& round_trips) {
+    if (round_trips.count() == 0) return "RTT         unknown: nothing was answered\n";
+    return fmt::format(
+        "RTT         p50 {}, p90 {}, p99 {}, p99.9 {}, max {}\n"
+        "            from the intended send\n",
+        format_duration(round_trips.quantile(0.5)), format_duration(round_trips.quantile(0.9)),
+        format_duration(round_trips.quantile(0.99)), format_duration(round_trips.quantile(0.999)),
+        format_duration(round_trips.max()));
+}
+
+std::string engine_as_text(const engine_stats& engine, std::uint64_t datagrams) {
+    const double per_thousand = datagrams == 0 ? 0
+                                               : 1000 * static_cast<double>(engine.system_calls) /
+                                                     static_cast<double>(datagrams);
+    return fmt::format("{} turns, {}", engine.turns, count(engine.system_calls, "system call")) +
+           (datagrams == 0 ? "\n" : fmt::format(" ({:.0f} per 1000 datagrams)\n", per_thousand));
+}
+
+}  // namespace
+
+std::string to_text(const echo_result& result) {
+    const std::uint64_t served = result.ledger.received.delivered;
+    const double cpu_ns = static_cast<double>(std::chrono::nanoseconds(result.cpu_time).count());
+    return fmt::format("echoed {} in {}, CPU time {}", count(result.ledger.sent.sent, "datagram"),
+                       format_duration(result.running_time), format_duration(result.cpu_time)) +
+           (served == 0 ? "\n"
+                        : fmt::format(" ({:.0f} ns per datagram)\n",
+                                      cpu_ns / static_cast<double>(served))) +
+           engine_as_text(result.engine, served) +
+           fmt::format("replies refused at the call {}\n{}\n", result.refused,
+                       result.ledger.to_string());
+}
+
+std::string to_text(const load_settings& settings, const load_result& result) {
+    const load_counts& c = result.counts;
+    const double lost_percent =
+        c.sent == 0 ? 0 : 100 * static_cast<double>(c.lost()) / static_cast<double>(c.sent);
+    std::string text = settings_as_text(settings, result);
+    text += fmt::format("sent        {}", c.sent);
+    if (settings.rate && c.sent != result.scheduled) {
+        text += fmt::format(" of {} that were due: this side could not keep up", result.scheduled);
+    }
+    text += fmt::format(
+        "\nreceived    {}\nlost        {} ({:.3g} %)\nduplicated  {}\n"
+        "reordered   {}\ncorrupted   {}\n",
+        c.received, c.lost(), lost_percent, c.duplicated, c.reordered, c.corrupted);
+    if (c.foreign > 0) text += fmt::format("foreign     {} (of another run)\n", c.foreign);
+    if (c.forgotten > 0) {
+        text += fmt::format("forgotten   {} (too late to be told from duplicates)\n", c.forgotten);
+    }
+    text += fmt::format("rate        {} answered\n", format_rate(result.received_per_second()));
+    text += round_trips_as_text(result.round_trips);
+    return text + "the client's ledger:\n" + result.ledger.to_string() + "\n";
+}
+
+std::string to_json(const echo_result& result) {
+    json addresses = json::array();
+    for (const address& one : result.addresses)
+        addresses.push_back(one.to_string());
+    const json object{{"program", "quoit echo"},
+                      {"version", version_string},
+                      {"backend", to_string(result.capabilities.backend)},
+                      {"workers", result.worker_count},
+                      {"addresses", addresses},
+                      {"offload", false},
+                      {"seconds", seconds_of(result.running_time)},
+                      {"cpu_seconds", seconds_of(result.cpu_time)},
+                      {"receive_buffer_size", result.buffers.receive.granted},
+                      {"replies_refused", result.refused},
+                      {"ledger", json_of(result.ledger)},
+                      {"engine", json_of(result.engine)}};
+    return object.dump(json_indent);
+}
+
+std::string to_json(const load_settings& settings, const load_result& result) {
+    const load_counts& c = result.counts;
+    const json asked{{"flows", settings.flow_count},
+                     {"outstanding", or_null(!settings.rate, settings.outstanding)},
+                     {"rate", or_null(settings.rate.has_value(), settings.rate.value_or(0))},
+                     {"size", settings.size},
+                     {"duration_ns", settings.duration.count()}};
+    const json object{{"program", "quoit load"},
+                      {"version", version_string},
+                      {"target", settings.target.to_string()},
+                      {"backend", to_string(result.capabilities.backend)},
+                      {"offload", false},
+                      {"settings", asked},
+                      {"scheduled", or_null(settings.rate.has_value(), result.scheduled)},
+                      {"sent", c.sent},
+                      {"received", c.received},
+                      {"lost", c.lost()},
+                      {"duplicated", c.duplicated},
+                      {"reordered", c.reordered},
+                      {"corrupted", c.corrupted},
+                      {"foreign", c.foreign},
+                      {"forgotten", c.forgotten},
+                      {"seconds", seconds_of(result.sending_time)},
+                      {"rate", result.received_per_second()},
+                      {"rtt_ns", json_of(result.round_trips)},
+                      {"ledger", json_of(result.ledger)},
+                      {"engine", json_of(result.engine)}};
+    return object.dump(json_indent);
+}
+
+}  // namespace quoit::program
