@@ -8,9 +8,11 @@
 
 namespace quoit::detail {
 
-loop_endpoint::loop_endpoint(loop_core& core, endpoint_id id, const udp_options& options)
-    : port_(&core.get_port()), core_(&core), id_(id), send_high_water_(options.send_high_water),
-      send_low_water_(options.send_low_water) {
+loop_endpoint::loop_endpoint(loop_core& core, endpoint_id id)
+    : port_(&core.get_port()), core_(&core), id_(id) {
+    const udp_options in_force = port_->options(id);
+    send_high_water_ = in_force.send_high_water;
+    send_low_water_ = in_force.send_low_water;
     const std::span<const address> local = port_->local_addresses(id);
     local_.assign(local.begin(), local.end());
 }

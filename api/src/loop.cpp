@@ -116,6 +116,8 @@ void loop_core::run_until_done(spawned& main) {
         if (take_stop()) main.cancel();
     }
     end_leftovers();
+    // What came meanwhile meant this run, not the next.
+    static_cast<void>(take_stop());
 }
 
 void loop_core::run_until_stopped() {
@@ -270,6 +272,7 @@ std::size_t loop::poll() {
 }
 
 void loop::post(std::move_only_function<void()> function) {
+    if (!function) detail::misused("post() was given nothing to call");
     core_->mailbox()->post(std::move(function));
 }
 

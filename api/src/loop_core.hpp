@@ -57,6 +57,7 @@ struct signal_entry {
     int signal = 0;
     std::move_only_function<void(int)> handler;
     loop_core* core = nullptr;  // null once the subscription has ended
+    std::uint32_t forks = 0;    // how many the process had come through when it was made
 };
 
 class signal_inbox {
@@ -73,6 +74,11 @@ class signal_inbox {
         return pending_.load(std::memory_order_relaxed) == 0
                    ? 0
                    : pending_.exchange(0, std::memory_order_acquire);
+    }
+    /// As if it had not arrived. REQUIRES: it arrives no more.
+    void forget(int signal) noexcept {
+        // Relaxed: the bit is thrown away, so nothing is published by it.
+        pending_.fetch_and(~bit(signal), std::memory_order_relaxed);
     }
     /// Signals are numbered from 1 to 64.
     [[nodiscard]] static std::uint64_t bit(int signal) noexcept {

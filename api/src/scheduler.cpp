@@ -147,14 +147,14 @@ void spawned::start_now(task_scheduler& scheduler, task_context& parent) {
 }
 
 void spawned::drop() noexcept {
-    if (is_done_ || is_dropping_) return;
+    if (is_done_ || is_ending_) return;
     if (context_.scheduler_ != nullptr && context_.is_at_or_above(context_.scheduler_->running_)) {
         misused(
             "a task was dropped by code that runs inside it (a task_group that is destroyed by "
             "one of its own tasks?)");
     }
-    is_dropping_ = true;
     const counted_ptr<spawned> alive(this);
+    is_ending_ = true;
     first_turn_.leave_if_waiting();
     destroy_frame();
     finish();
@@ -162,6 +162,7 @@ void spawned::drop() noexcept {
 
 void spawned::ended() noexcept {
     const counted_ptr<spawned> alive(this);
+    is_ending_ = true;
     collect();
     finish();
 }

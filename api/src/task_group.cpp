@@ -5,7 +5,9 @@
 
 namespace quoit {
 
-// Waits, uncancelled, for tasks that are cancelled when the one who waits is.
+// Waits, uncancelled, for tasks that are cancelled when the one who waits is. The group's context
+// has one parent, so it is linked under the first who joins; those who join later are woken by
+// their own cancellation, pass it on, and wait again.
 class task_group::join_operation final : public detail::waiter {
   public:
     explicit join_operation(task_group& group) noexcept : group_(group) {}
@@ -20,12 +22,19 @@ class task_group::join_operation final : public detail::waiter {
         if (!group_.context_.is_linked()) {
             parent.adopt(group_.context_);
             is_parent_ = true;
+        } else if (parent.is_canceled()) {
+            group_.cancel();
         }
         if (group_.is_empty()) return false;
-        enlist_shielded(frame, parent, time_limit(), &group_.joiners_);
+        if (is_parent_ || parent.is_canceled()) {
+            enlist_shielded(frame, parent, time_limit(), &group_.joiners_);
+        } else {
+            enlist(frame, parent, time_limit(), &group_.joiners_);
+        }
         return true;
     }
-    void await_resume() const noexcept {}
+    /// True: woken by a cancellation, to be awaited once more.
+    [[nodiscard]] bool await_resume() const noexcept { return answer() == outcome::canceled; }
 
   private:
     task_group& group_;
@@ -33,15 +42,29 @@ class task_group::join_operation final : public detail::waiter {
 };
 
 task<> task_group::join() {
-    // Named, because the await stands alone and its result is nothing.
     join_operation ended(*this);
-    co_await ended;
+    const bool is_to_pass_on = co_await ended;
+    if (is_to_pass_on) static_cast<void>(co_await ended);
     if (failed_) std::exchange(failed_, {})->rethrow_exception_if_any();
 }
 
 task_group::~task_group() {
-    while (detail::spawned* const child = children_.front())
-        child->drop();
+    while (detail::spawned* const child = children_.front()) {
+        if (child->is_ending()) {
+            let_go(*child);
+        } else {
+            child->drop();
+        }
+    }
+}
+
+// Of a child whose frame owned the group: its end, further up the stack, destroys this. It needs no
+// dropping, and must not report to a group that is gone.
+void task_group::let_go(detail::spawned& child) noexcept {
+    static_cast<detail::chain_link<detail::in_group>&>(child).unlink();
+    child.set_group(nullptr);
+    child.context().leave_parent();
+    child.release();
 }
 
 void task_group::add(detail::spawned& child) {

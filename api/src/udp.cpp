@@ -233,9 +233,9 @@ namespace detail {
 
 struct udp_access {
     template <class Handle>
-    static Handle make(endpoint_id id, const udp_options& options) {
+    static Handle make(endpoint_id id) {
         loop_core& core = current_core();
-        const counted_ptr<loop_endpoint> endpoint(new loop_endpoint(core, id, options));
+        const counted_ptr<loop_endpoint> endpoint(new loop_endpoint(core, id));
         core.register_endpoint(*endpoint);
         return Handle(endpoint);
     }
@@ -320,7 +320,7 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
         request.every_interface() ? on.open_every_interface(*request.every_interface(), options)
                                   : on.open(request.addresses(), options);
     if (!opened) co_return std::unexpected(request.explain(opened.error()));
-    co_return udp_access::make<udp_server>(*opened, options);
+    co_return udp_access::make<udp_server>(*opened);
 }
 
 task<result<udp_client>> open_client(open_request request, udp_options options) {
@@ -332,7 +332,7 @@ task<result<udp_client>> open_client(open_request request, udp_options options) 
     const result<endpoint_id> opened =
         current_core().get_port().open_connection(request.addresses().front(), options);
     if (!opened) co_return std::unexpected(request.explain(opened.error()));
-    co_return udp_access::make<udp_client>(*opened, options);
+    co_return udp_access::make<udp_client>(*opened);
 }
 
 }  // namespace

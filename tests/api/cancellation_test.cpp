@@ -184,6 +184,35 @@ TEST(cancellation, ATaskThatNeverLeavesIsDroppedAndTheProcessEnds) {
     EXPECT_NE(logged[0].find("10000 times"), std::string::npos);
 }
 
+TEST(cancellation, WinsOverALimitThatIsNoTimeSoThatSuchAwaitsCountAsWell) {
+    logged.clear();
+    bool was_destroyed = false;
+    struct mark {
+        bool& flag;
+        ~mark() { flag = true; }
+    };
+    int others = 0;
+    const auto stubborn = [&]() -> task<> {
+        const mark destroyed{was_destroyed};
+        for (int i = 0; i < 20'000; ++i) {  // twice what is put up with
+            const status slept = co_await quoit::sleep(-1s);
+            if (slept != errc::canceled) ++others;
+        }
+        ADD_FAILURE() << "was not dropped";
+    };
+    const auto main = [&]() -> task<> {
+        auto handle = quoit::spawn(stubborn());
+        handle.cancel();
+        const auto joined = co_await handle.join();
+        EXPECT_FALSE(joined.has_value());
+    };
+    quoit::run(main(), {.log = remember});
+    EXPECT_EQ(others, 0);
+    EXPECT_TRUE(was_destroyed);
+    ASSERT_EQ(logged.size(), 1U);
+    EXPECT_NE(logged[0].find("10000 times"), std::string::npos);
+}
+
 TEST(cancellation, WhoWaitsForATaskThatNeverLeavesGoesOn) {
     logged.clear();
     int passed = 0;

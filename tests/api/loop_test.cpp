@@ -150,6 +150,25 @@ TEST(loop, StopCancelsTheMainTask) {
     EXPECT_TRUE(loop.run(main()));
 }
 
+TEST(loop, AStopWhileTheRestEndsIsNotMeantForTheNextRun) {
+    auto loop = make_loop();
+    const auto left = []() -> task<> {
+        co_await quoit::sleep({});
+        quoit::loop::current().stop();
+    };
+    const auto main = [&]() -> task<> {
+        quoit::spawn(left());
+        co_await quoit::sleep(0ns);
+    };
+    loop.run(main());
+    const auto next = []() -> task<bool> {
+        co_await quoit::sleep(0ns);
+        const auto slept = co_await quoit::sleep(0ns);
+        co_return static_cast<bool>(slept);
+    };
+    EXPECT_TRUE(loop.run(next()));
+}
+
 TEST(loop, RunCancelsWhatMainLeftAndWaitsForItsCleanUp) {
     bool has_cleaned_up = false;
     const auto left = [&]() -> task<> {

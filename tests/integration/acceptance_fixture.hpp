@@ -357,7 +357,8 @@ inline void expect_at_rest(loop& of) {
                of.engine_stats().buffers_held == 0;
     };
     const auto give_up_at = std::chrono::steady_clock::now() + patience;
-    while (!is_at_rest() && std::chrono::steady_clock::now() < give_up_at) of.poll();
+    while (!is_at_rest() && std::chrono::steady_clock::now() < give_up_at)
+        of.poll();
     EXPECT_EQ(of.stats().unexplained(), 0U) << of.stats();
     EXPECT_EQ(of.stats().sent.waiting, 0U) << of.stats();
     EXPECT_EQ(of.stats().leases_held, 0U);
@@ -414,7 +415,7 @@ class acceptance : public ::testing::TestWithParam<acceptance_setting> {
 };
 
 /// io_uring_workers_0 and so on.
-#define QUOIT_INSTANTIATE_ACCEPTANCE()                                                    \
+#define QUOIT_INSTANTIATE_ACCEPTANCE()                                                     \
     INSTANTIATE_TEST_SUITE_P(, acceptance, ::testing::ValuesIn(acceptance_settings()),     \
                              [](const ::testing::TestParamInfo<acceptance_setting>& one) { \
                                  return to_string(one.param);                              \

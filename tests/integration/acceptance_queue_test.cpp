@@ -52,7 +52,8 @@ using quoit::errc;
 std::string numbered(int number) { return "number " + std::to_string(number); }
 
 void send_numbered(const foreign_socket& from, int first, int end, const address& to) {
-    for (int i = first; i < end; ++i) from.sendto(numbered(i), to);
+    for (int i = first; i < end; ++i)
+        from.sendto(numbered(i), to);
 }
 
 // Reads datagrams first..end-1, in that order, from `peer`.
@@ -146,13 +147,28 @@ TEST_P(acceptance, Q02AFullQueueThatDropsTheOldestDeliversTheLatestInOrder) {
     run(overfill(when_full::drop_oldest, queue_overrun, queue_size + queue_overrun));
 }
 
+// A datagram from an endpoint that is opened now: what the loop asked of its worker before has been
+// done when it arrives, because a worker follows orders one by one.
+task<> wait_for_the_workers() {
+    auto other = co_await listen();
+    const foreign_socket peer;
+    send_numbered(peer, 0, 1, other.local_address());
+    co_await expect_numbered(other, 0, 1, peer.local());
+}
+
 task<> overfill_one_that_pauses() {
     constexpr int count = 10 * queue_size;
-    auto server =
-        co_await listen({.queue_size_max = queue_size, .on_full = when_full::pause});
+    auto server = co_await listen({.queue_size_max = queue_size, .on_full = when_full::pause});
     const foreign_socket peer;
-    send_numbered(peer, 0, count, server.local_address());
+    send_numbered(peer, 0, queue_size, server.local_address());
     co_await wait_until_passed(server, queue_size);
+    co_await wait_for_the_workers();
+
+    // It is paused: there are buffers for them all, but they stay in the socket.
+    send_numbered(peer, queue_size, count, server.local_address());
+    co_await wait_for_the_workers();
+    EXPECT_EQ(server.stats().received.taken, static_cast<unsigned>(queue_size));
+
     co_await expect_numbered(server, 0, count, peer.local());
     EXPECT_EQ(server.stats().received.dropped.queue_full, 0U);
     EXPECT_EQ(server.stats().received.delivered, static_cast<unsigned>(count));
@@ -289,7 +305,8 @@ TEST_P(acceptance, Q05ClosingTwiceIsClosingOnceAndAnyNumberMayWait) { run(close_
 task<> close_with_sends_queued() {
     const foreign_socket peer;
     auto server = co_await listen();
-    for (int i = 0; i < 50; ++i) EXPECT_TRUE(server.sendto(numbered(i), peer.local()));
+    for (int i = 0; i < 50; ++i)
+        EXPECT_TRUE(server.sendto(numbered(i), peer.local()));
     server.close();
     or_throw(co_await server.wait_closed());
     co_await expect_numbered_at(peer, 0, 50);
@@ -302,7 +319,8 @@ TEST_P(acceptance, Q06CloseFlushesWhatIsQueued) { run(close_with_sends_queued())
 task<> abort_with_sends_queued() {
     const foreign_socket peer;
     auto server = co_await listen();
-    for (int i = 0; i < 50; ++i) EXPECT_TRUE(server.sendto(numbered(i), peer.local()));
+    for (int i = 0; i < 50; ++i)
+        EXPECT_TRUE(server.sendto(numbered(i), peer.local()));
     EXPECT_EQ(server.stats().sent.waiting, 50U) << "nothing to drop";
     server.abort();
     or_throw(co_await server.wait_closed());
@@ -316,7 +334,8 @@ TEST_P(acceptance, Q06AbortDropsAndCountsWhatIsQueued) { run(abort_with_sends_qu
 
 task<> send_and_leave_scope(address to) {
     auto server = co_await listen();
-    for (int i = 0; i < 50; ++i) EXPECT_TRUE(server.sendto(numbered(i), to));
+    for (int i = 0; i < 50; ++i)
+        EXPECT_TRUE(server.sendto(numbered(i), to));
 }
 task<> leave_scope_with_sends_queued() {
     const foreign_socket peer;
@@ -374,7 +393,8 @@ task<> talk_to_the_dead_then_to_the_living() {
         co_await expect_refusals(client, 1);
         EXPECT_EQ(client.stats().received.refused, static_cast<unsigned>(i + 1));
     }
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(client.send("is anybody there?"));
+    for (int i = 0; i < 3; ++i)
+        EXPECT_TRUE(client.send("is anybody there?"));
     co_await expect_refusals(client, 3);
     const auto no_more = co_await client.read({.timeout = 0s});
     expect_error(no_more, errc::timed_out);
@@ -422,7 +442,8 @@ task<> send_to_many_dead_ports() {
     auto server = co_await listen();
     const foreign_socket healthy;
     std::vector<address> dead;
-    for (int i = 0; i < count; ++i) dead.push_back(dead_address());
+    for (int i = 0; i < count; ++i)
+        dead.push_back(dead_address());
     for (int i = 0; i < count; ++i) {
         EXPECT_TRUE(server.sendto("is anybody there?", dead[static_cast<std::size_t>(i)]));
         EXPECT_TRUE(server.sendto(numbered(i), healthy.local()));
@@ -448,9 +469,8 @@ TEST_P(acceptance, Q09AnUnconnectedEndpointHearsNothingOfDeadPortsAndReceivesThe
 
 constexpr const char* slow_loopback = "tbf rate 8mbit burst 10kb limit 1mb";
 constexpr std::size_t slow_payload_size = 1000;
-constexpr udp_options narrow{.send_buffer_size = 4096,
-                             .send_high_water = 32 * 1024,
-                             .send_low_water = 8 * 1024};
+constexpr udp_options narrow{
+    .send_buffer_size = 4096, .send_high_water = 32 * 1024, .send_low_water = 8 * 1024};
 
 std::string numbered_payload(int number) {
     std::string text = numbered(number);
@@ -635,7 +655,8 @@ task<> iterate_until_closed() {
     group.spawn(count_what_comes(server, count, why));
     send_numbered(peer, 0, 10, server.local_address());
     co_await wait_until_passed(server, 10);
-    for (int i = 0; i < 5; ++i) or_throw(co_await next_turn());
+    for (int i = 0; i < 5; ++i)
+        or_throw(co_await next_turn());
     EXPECT_EQ(group.size(), 1U) << "it ended by itself: " << why.error();
     EXPECT_TRUE(why);
     send_numbered(peer, 10, 12, server.local_address());
@@ -658,7 +679,8 @@ task<> open_and_leave(address where) {
 
 task<> open_again_and_again() {
     const address where = dead_address();
-    for (int round = 0; round < 20; ++round) co_await open_and_leave(where);
+    for (int round = 0; round < 20; ++round)
+        co_await open_and_leave(where);
     const foreign_socket successor(where);
     EXPECT_EQ(successor.local(), where);
 }
@@ -671,7 +693,8 @@ task<> open_again_and_again_under_a_flood() {
     const address where = dead_address();
     std::jthread flood([where](const std::stop_token& stop) {
         const foreign_socket peer;
-        while (!stop.stop_requested()) peer.sendto("flood", where);
+        while (!stop.stop_requested())
+            peer.sendto("flood", where);
     });
     for (int round = 0; round < 20; ++round) {
         const auto server = co_await listen({}, where);
@@ -722,19 +745,20 @@ std::uint64_t host_backlog_drops() {
 
 // It reads no more once 16 are queued, and nobody reads those: the socket must overrun. It holds
 // more than one turn can take, because there are 256 receive buffers and room for over 500 of them.
-constexpr udp_options overrun_options{.queue_size_max = 16,
-                                      .on_full = when_full::pause,
-                                      .receive_buffer_size = 212'992};
+constexpr udp_options overrun_options{
+    .queue_size_max = 16, .on_full = when_full::pause, .receive_buffer_size = 212'992};
 
 task<> flood() {
     constexpr std::uint64_t sent = 20'000;
     const std::uint64_t host_drops = host_backlog_drops();
     auto server = co_await listen(overrun_options);
     const foreign_socket peer;
-    for (std::uint64_t i = 0; i < sent; ++i) peer.sendto("flood", server.local_address());
+    for (std::uint64_t i = 0; i < sent; ++i)
+        peer.sendto("flood", server.local_address());
     co_await wait_until_passed(server, 16);
     // Turns that are looked at by nobody: whatever was on its way from a worker has arrived.
-    for (int i = 0; i < 10; ++i) or_throw(co_await next_turn());
+    for (int i = 0; i < 10; ++i)
+        or_throw(co_await next_turn());
 
     const auto overrun = server.stats().received;
     EXPECT_GT(overrun.dropped.kernel_packets, 0U) << "the socket was not overrun";
@@ -772,7 +796,8 @@ task<> close_in_a_flood() {
     const std::uint64_t host_drops = host_backlog_drops();
     auto server = co_await listen(overrun_options);
     const foreign_socket peer;
-    for (std::uint64_t i = 0; i < sent; ++i) peer.sendto("flood", server.local_address());
+    for (std::uint64_t i = 0; i < sent; ++i)
+        peer.sendto("flood", server.local_address());
     co_await wait_until_passed(server, 16);
     server.close();
     or_throw(co_await server.wait_closed());
@@ -795,7 +820,8 @@ task<> echo_in_windows(udp_server& server, const foreign_socket& peer, int round
                        std::vector<char>& buffer) {
     for (int round = 0; round < rounds; ++round) {
         const give_up_time limit;
-        for (int i = 0; i < window; ++i) peer.sendto("ping", server.local_address());
+        for (int i = 0; i < window; ++i)
+            peer.sendto("ping", server.local_address());
         for (int i = 0; i < window; ++i) {
             auto heard = co_await server.read();
             auto one = or_throw(std::move(heard));
@@ -854,7 +880,8 @@ task<> take_a_full_socket() {
     auto server = co_await listen();
     const foreign_socket peer;
     or_throw(co_await next_turn());  // so that the receive is armed
-    for (int i = 0; i < in_socket; ++i) peer.sendto(numbered(i), server.local_address());
+    for (int i = 0; i < in_socket; ++i)
+        peer.sendto(numbered(i), server.local_address());
     EXPECT_EQ(server.stats().received.taken, 0U);
 
     const auto before = loop::current().engine_stats();

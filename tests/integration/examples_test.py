@@ -7,7 +7,9 @@ Usage: examples_test.py DIRECTORY-OF-THE-EXAMPLES [unittest arguments]
 They listen on the port that their texts name, 9999. So that nobody else's program is in the way,
 this runs in a network namespace of its own where that is allowed.
 """
+import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,33 +19,42 @@ import unittest
 
 DEADLINE_S = 30
 PORT = 9999
+LOOP_PORT = 9998  # of batches, turned by hand
 INSIDE = "QUOIT_TEST_INSIDE_NAMESPACE"
 examples = None
 
 
 def enter_namespace():
-    """Runs this script again in a fresh network namespace; returns where that is not allowed."""
+    """Runs this script again in a fresh network namespace. Where there can be none: returns, or
+    ends with 1 if QUOIT_REQUIRE_NETNS is 1."""
+    lo_up = ["ip", "link", "set", "lo", "up"]
     if INSIDE in os.environ:
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(lo_up, check=True)
         return
     unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
     try:
-        allowed = subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode
-    except FileNotFoundError:
-        return
-    if allowed == 0:
+        subprocess.run([*unshare, *lo_up], check=True, capture_output=True, text=True)
+    except FileNotFoundError as why:
+        reason = str(why)
+    except subprocess.CalledProcessError as why:
+        reason = why.stderr.strip()
+    else:
         os.environ[INSIDE] = "1"
         os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
+    if os.environ.get("QUOIT_REQUIRE_NETNS") == "1":
+        print(f"a network namespace is required here: {reason}", file=sys.stderr)
+        sys.exit(1)
+    print(f"no network namespace, in the host's then: {reason}")
 
 
-def is_listening(pid):
-    """Whether this process has a socket bound to PORT, by what the kernel lists."""
+def is_listening(pid, port):
+    """Whether this process has a socket bound to `port`, by what the kernel lists."""
     inodes = set()
     for family in ("udp", "udp6"):
         with open(f"/proc/net/{family}", encoding="ascii") as table:
             for line in list(table)[1:]:
                 fields = line.split()
-                if int(fields[1].split(":")[1], 16) == PORT:
+                if int(fields[1].split(":")[1], 16) == port:
                     inodes.add(fields[9])
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -55,17 +66,25 @@ def is_listening(pid):
     return False
 
 
+def handles(pid, wanted):
+    """Whether this process has a handler for the signal."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (wanted - 1) & 1 == 1
+
+
 class Server:
     """An example in the background; ended by its process id if it does not end by itself."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, port=PORT, stdout=subprocess.PIPE):
         self.process = subprocess.Popen([os.path.join(examples, arguments[0]), *arguments[1:]],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=stdout, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + DEADLINE_S
-        while not is_listening(self.process.pid):
+        while not is_listening(self.process.pid, port):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
-                raise AssertionError(f"{arguments[0]} does not listen: {self.process.communicate()}")
+                raise AssertionError(f"{arguments[0]} does not listen: "
+                                     f"{self.process.communicate()}")
 
     def __enter__(self):
         return self
@@ -79,9 +98,9 @@ class Server:
         return self.process.communicate(timeout=DEADLINE_S)
 
 
-def run(name):
-    return subprocess.run([os.path.join(examples, name)], capture_output=True, text=True,
-                          timeout=DEADLINE_S, check=False)
+def run(name, *arguments):
+    return subprocess.run([os.path.join(examples, name), *arguments], capture_output=True,
+                          text=True, timeout=DEADLINE_S, check=False)
 
 
 class Examples(unittest.TestCase):
@@ -117,6 +136,26 @@ class Examples(unittest.TestCase):
         self.assertEqual(server.process.returncode, 0, errors)
         self.assertIn(f"signal {int(signal.SIGTERM)}, closing", output)
         self.assertIn("unexplained 0", output)
+        self.assertIn("0 replies refused", output)
+
+    def test_a_signal_that_comes_while_it_says_that_it_listens_is_not_missed(self):
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            # It waits for room to say it in, and must already handle the signal.
+            reader, writer = os.pipe()
+            with open(reader, encoding="ascii") as output:
+                size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+                os.write(writer, b"." * size)
+                with Server("graceful_shutdown", stdout=writer) as server:
+                    os.close(writer)
+                    deadline = time.monotonic() + DEADLINE_S
+                    while not handles(server.process.pid, wanted):
+                        self.assertLess(time.monotonic(), deadline, f"{wanted} is not handled")
+                    server.process.send_signal(wanted)
+                    said = output.read().lstrip(".")
+                    _, errors = server.end()
+            self.assertEqual(server.process.returncode, 0, errors)
+            self.assertTrue(said.startswith(f"listening on 127.0.0.1:{PORT}\n"), said)
+            self.assertIn(f"signal {int(wanted)}, closing", said)
 
     def test_batches_count_every_datagram(self):
         with Server("batches") as server:
@@ -126,6 +165,21 @@ class Examples(unittest.TestCase):
             output, errors = server.end()
         self.assertEqual(server.process.returncode, 0, errors)
         self.assertTrue(output.startswith("100 datagrams, 0 congested, "), output)
+
+    def test_batches_turned_by_hand_end_when_they_have_their_count(self):
+        deadline = time.monotonic() + DEADLINE_S
+        with Server("batches", "1000", port=LOOP_PORT) as server:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                # Some may find the socket full.
+                while server.process.poll() is None and time.monotonic() < deadline:
+                    sender.sendto(b"x", ("127.0.0.1", LOOP_PORT))
+            output, errors = server.end()
+        self.assertEqual(server.process.returncode, 0, errors)
+        match = re.fullmatch(r"(\d+) datagrams, (\d+) ns at worst\n", output)
+        self.assertTrue(match, output)
+        self.assertGreaterEqual(int(match[1]), 1000)
+        self.assertGreater(int(match[2]), 0)  # the kernel's timestamps arrived
+
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Usage: foreign_clients_test.py PATH-OF-QUOIT"""
 import asyncio
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -78,11 +77,14 @@ class ForeignClients(unittest.TestCase):
             self.assertEqual(asyncio.run(talk(echo.address)), payloads)
             self.end(echo, taken=len(payloads))
 
-    @unittest.skipUnless(shutil.which("socat"), "socat is not installed")
+    def test_socat(self):
+        program.need_tool(self, "socat")
+        self.check_socat()
+
     @each_backend
     @each_family
     @each_worker_count
-    def test_socat(self, backend, family, workers):
+    def check_socat(self, backend, family, workers):
         with Echo(LOOPBACK[family], backend, workers) as echo:
             kind = {"IPv4": "UDP4", "IPv6": "UDP6"}[family]
             process = subprocess.Popen(["socat", "STDIO", f"{kind}:{echo.target}"],
@@ -125,6 +127,7 @@ class ForeignClients(unittest.TestCase):
     @each_family
     @each_worker_count
     def test_a_flood_that_overruns_the_socket_is_accounted_for(self, backend, family, workers):
+        host_drops = program.host_backlog_drops()
         with Echo(LOOPBACK[family], backend, workers) as echo:
             with program.client(echo, family) as client:
                 echo.process.send_signal(signal.SIGSTOP)  # now nobody takes anything
@@ -138,7 +141,10 @@ class ForeignClients(unittest.TestCase):
         self.assertEqual((code, err), (0, ""), out)
         received = report["ledger"]["received"]
         self.assertGreater(received["dropped"]["kernel_packets"], 0)
-        self.assertEqual(sent, received["taken"] + received["dropped"]["kernel_packets"])
+        # Exactly what was sent, unless the host dropped some in front of the socket.
+        accounted_for = received["taken"] + received["dropped"]["kernel_packets"]
+        self.assertLessEqual(accounted_for, sent)
+        self.assertGreaterEqual(accounted_for + program.host_backlog_drops() - host_drops, sent)
         self.assertEqual(report["engine"]["buffers_held"], 0)
         check_ledger(self, report["ledger"])
 

@@ -5,10 +5,13 @@ Everything that waits has a deadline; only processes started here are ended, by 
 """
 
 import contextlib
+import errno
 import functools
 import json
 import os
+import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,17 +43,31 @@ def run(*arguments, **options):
                           text=True, timeout=DEADLINE_S, check=False, **options)
 
 
+def is_set(name):
+    return os.environ.get(name) in ("1", "true")
+
+
+# What the program says when this machine, or this build, has no io_uring. Whatever else it says
+# is a failure of the program.
+NO_IO_URING = re.compile(r"quoit echo: (io_uring (\(|self-test: ).+)\n")
+NOT_BUILT_IN = "quoit was built without it"
+
+
 @functools.cache
 def backends():
-    """Those this machine has; says why one is left out."""
-    found = []
-    for name in ("io_uring", "epoll"):
-        tried = run("echo", "--bind", "127.0.0.1:0", "--backend", name, "--duration", "1ms")
-        if tried.returncode == 0:
-            found.append(name)
-        else:
-            print(f"skipped: backend {name}: {tried.stderr.strip()}")
-    return found
+    """Both, or epoll alone where there is no io_uring; says why. Only the program's own words
+    count as a reason, and none but NOT_BUILT_IN where QUOIT_REQUIRE_IO_URING is 1."""
+    tried = run("echo", "--bind", "127.0.0.1:0", "--backend", "io_uring", "--duration", "1ms")
+    if tried.returncode == 0:
+        return ["io_uring", "epoll"]
+    reason = NO_IO_URING.fullmatch(tried.stderr)
+    if tried.returncode != 1 or not reason:
+        raise AssertionError(f"quoit echo on io_uring ended with {tried.returncode}: "
+                             f"{tried.stderr!r}")
+    if is_set("QUOIT_REQUIRE_IO_URING") and NOT_BUILT_IN not in reason[1]:
+        raise AssertionError(f"io_uring is required here: {reason[1]}")
+    print(f"skipped: backend io_uring: {reason[1]}")
+    return ["epoll"]
 
 
 @functools.cache
@@ -60,9 +77,21 @@ def families():
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.bind(("::1", 0))
     except OSError as why:
+        if why.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise
         print(f"skipped: IPv6: ::1 cannot be bound: {why}")
         return ["IPv4"]
     return ["IPv4", "IPv6"]
+
+
+def need_tool(test, name):
+    """Skips the test where this program of others is missing; fails where tests must not be
+    skipped."""
+    if shutil.which(name):
+        return
+    if is_set("QUOIT_REQUIRE_IO_URING") or is_set("CI"):
+        test.fail(f"{name} is not installed")
+    test.skipTest(f"{name} is not installed")
 
 
 def each(name, values):
@@ -71,7 +100,9 @@ def each(name, values):
     def decorate(test):
         @functools.wraps(test)
         def wrapped(self, **given):
-            for value in values() if callable(values) else values:
+            chosen = values() if callable(values) else values
+            self.assertTrue(chosen, f"no {name} to run with")
+            for value in chosen:
                 with self.subTest(**{name: value}):
                     test(self, **given, **{name: value})
         return wrapped
@@ -148,6 +179,16 @@ def client(echo, family="IPv4"):
         one.settimeout(DEADLINE_S)
         one.connect(echo.address)
         yield one
+
+
+def host_backlog_drops():
+    """Datagrams dropped in front of every socket of the host, all CPUs together: the second number
+    of each line, hexadecimal (net/core/net-procfs.c). They never reached the socket."""
+    try:
+        with open("/proc/net/softnet_stat", encoding="ascii") as table:
+            return sum(int(line.split()[1], 16) for line in table)
+    except FileNotFoundError:
+        return 0
 
 
 def check_ledger(test, ledger):

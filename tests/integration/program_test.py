@@ -112,7 +112,13 @@ class WrongInput(unittest.TestCase):
         self.refused(2, ["echo", "--bind", "localhost:9999"], "localhost:9999",
                      "host names are not looked up")
         self.refused(2, ["echo", "--bind", ""], "--bind", "expected")
-        self.refused(2, ["echo", "--bind"], "--bind")
+        self.refused(2, ["echo", "--bind"], "--bind", "value is missing", "ADDRESS:PORT")
+        self.refused(2, ["echo", "--backend"], "--backend", "auto, io_uring or epoll")
+        self.refused(2, ["load", "--target", "127.0.0.1:9", "--backend"], "--backend",
+                     "auto, io_uring or epoll")
+        self.refused(2, ["load", "--duration"], "--duration", "TIME")
+        self.refused(2, ["echo", "--bind", "[fe80::1%nix]:0"], "[fe80::1%nix]:0",
+                     "expected ADDRESS:PORT")
         self.refused(2, ["echo", "--backend", "uring"], "uring", "auto, io_uring or epoll")
         for bad in ("-1", "65", "two", "1.5"):
             self.refused(2, ["echo", "--workers", bad], bad, "from 0 to 64")
@@ -165,6 +171,14 @@ class WrongInput(unittest.TestCase):
         self.assertEqual(ended.returncode, 1)
         self.assertRegex(ended.stderr, r'\A[^\n]*"/dev/full"[^\n]*\n\Z')
 
+    def test_help_that_cannot_be_written_is_exit_code_1(self):
+        for arguments in (["--help"], ["echo", "--help"], ["--version"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                ended = subprocess.run([program.quoit, *arguments], stdout=full,
+                                       stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(ended.returncode, 1)
+            self.assertRegex(ended.stderr, r"\Aquoit: [^\n]*standard output[^\n]*\n\Z")
+
     def test_no_arguments_give_the_help_and_exit_code_2(self):
         ended = run()
         self.assertEqual((ended.returncode, ended.stdout), (2, ""))
@@ -188,6 +202,7 @@ class LoadAgainstEcho(unittest.TestCase):
         ledger = figures["ledger"]
         check_ledger(self, ledger)
         self.assertEqual(ledger["sent"]["accepted"], figures["sent"])
+        self.assertEqual(figures["kernel_drops"], ledger["received"]["dropped"]["kernel_packets"])
         self.assertEqual(ledger["received"]["delivered"],
                          sum(figures[kind] for kind in
                              ("received", "duplicated", "corrupted", "foreign", "forgotten")))

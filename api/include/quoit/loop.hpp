@@ -12,6 +12,9 @@
 // turn reached them; then everything that was sent is flushed. What becomes ready meanwhile runs in
 // the next turn, so that I/O is looked at between any two rounds of tasks.
 //
+// loop_options::cpu pins the thread that first turns the loop, by run() or poll(), and does so for
+// good: the thread stays on that CPU after run() has returned and after the loop is gone.
+//
 // Thread safety: post(), stop() and endpoint_handle from any thread; everything else from the
 // loop's own, or before it runs.
 // Errors: run(), poll() and turns throw std::system_error with errc::forked in a child of the
@@ -57,7 +60,7 @@ class loop {
 
     /// Runs until `main` has ended; then what else runs is cancelled, turned until it ends, for
     /// 1000 turns or one second at most, and dropped. Returns what main returned or throws what it
-    /// threw. stop() cancels main.
+    /// threw. stop() cancels main; one that comes while the rest ends changes nothing.
     template <class T>
     T run(task<T> main);
     /// Runs until stop(). A stop() that came before counts.
@@ -65,11 +68,11 @@ class loop {
     /// Makes run() return after its turn. Any thread; async-signal-safe.
     void stop() noexcept;
     /// One turn that never waits. Returns how many things arrived or ran. Aborts when it is called
-    /// from inside a turn, by a task for example.
+    /// from inside a turn, by a task for example. Pins the calling thread, as run() does.
     std::size_t poll();
 
     /// Calls `function` in a later turn, on the loop's thread, in the order of posting. Any thread.
-    /// What it throws is logged and counted. May throw std::bad_alloc.
+    /// What it throws is logged and counted. May throw std::bad_alloc. REQUIRES: not empty.
     void post(std::move_only_function<void()> function);
 
     /// As quoit::spawn, from outside a turn.

@@ -7,7 +7,10 @@
 //
 // While somebody is subscribed to a signal it no longer does what it did before (end the process,
 // say); when the last subscription ends, the previous disposition is restored. A signal belongs to
-// one loop at a time. Several arrivals between two turns are one.
+// one loop at a time. Several arrivals between two turns are one; one that has not been delivered
+// when the last subscription ends is forgotten.
+//
+// In a child made by fork() subscriptions have ended: its signals do what they did before them.
 //
 // The handler proper sets a bit and wakes the loop, nothing else; it is installed with SA_RESTART.
 // Thread safety: subscriptions belong to the loop's thread. The signal may arrive on any thread.
@@ -52,8 +55,9 @@ class signal_subscription {
 
 /// Calls `handler` with the signal's number, on the loop's thread, in the turn after the signal.
 /// What it throws is logged and counted. Without a loop: the current one, whose turn must run here.
-/// Errors: errc::invalid_option for no signal's number; errc::already_running when the signal
-/// belongs to another loop; the kernel's for what cannot be caught (SIGKILL).
+/// Errors: errc::invalid_option for no signal's number and for an empty handler;
+/// errc::already_running when the signal belongs to another loop; the kernel's for what cannot be
+/// caught (SIGKILL).
 [[nodiscard]] result<signal_subscription> on_signal(int signal,
                                                     std::move_only_function<void(int)> handler);
 [[nodiscard]] result<signal_subscription> on_signal(loop& runs, int signal,

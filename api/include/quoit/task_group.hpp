@@ -11,7 +11,9 @@
 //
 // Ownership: the destructor drops what still runs, so tasks may refer to whatever was declared
 // before the group; declare it last. A task that has ended leaves the group, which may therefore
-// live as long as a server. Thread safety: none; the loop's thread.
+// live as long as a server. A task may own what the group is a member of (by a parameter such as
+// shared_from_this()): the group then goes with the task's frame, and drops the other tasks.
+// Thread safety: none; the loop's thread.
 #pragma once
 
 #include <quoit/detail/chain.hpp>
@@ -45,8 +47,9 @@ class task_group final : private detail::spawn_group {
     /// Every await in the group answers errc::canceled from now on.
     void cancel() noexcept { context_.cancel(); }
 
-    /// Waits until all have ended, then rethrows the first exception. Cancelling the task that
-    /// joins cancels the group; their end is waited for all the same.
+    /// Waits until all have ended, then rethrows the first exception, to one of those who join.
+    /// Cancelling a task that joins cancels the group; their end is waited for all the same.
+    /// REQUIRES: the group outlives those who wait.
     [[nodiscard]] task<> join();
 
     /// Tasks that have not ended.
@@ -58,6 +61,7 @@ class task_group final : private detail::spawn_group {
 
     void add(detail::spawned& child);
     void child_ended(detail::spawned& child) noexcept override;
+    void let_go(detail::spawned& child) noexcept;
 
     detail::task_context context_;
     detail::chain<detail::spawned, detail::in_group> children_;  // each holds one reference

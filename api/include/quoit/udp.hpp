@@ -46,6 +46,8 @@ struct udp_access;
 
 /// Closes an endpoint from any thread, safely after the endpoint's and the loop's death, when it
 /// does nothing. Copyable.
+/// Errors: close() and abort() post to the loop, and may throw std::bad_alloc; then nothing has
+/// been asked.
 class endpoint_handle {
   public:
     /// Of nothing.
@@ -84,7 +86,8 @@ class udp_socket {
     [[nodiscard]] std::span<const address> local_addresses() const noexcept;
     /// Of a client.
     [[nodiscard]] std::optional<address> peer_address() const noexcept;
-    /// Of the first socket, to look at and to set options on, not to close; -1 when closed.
+    /// Of the first socket, to look at and to set options on, not to close; -1 once the endpoint
+    /// is closed, of a handle that was moved from, and when the loop is gone.
     [[nodiscard]] int descriptor() const noexcept;
 
     // --- sending; errors as port::sendto ---
@@ -108,7 +111,8 @@ class udp_socket {
     /// something is queued before it; otherwise the kernel's errno.
     status try_sendto(byte_view payload, const address& to);
     status try_send(byte_view payload);
-    /// Now, not at the end of the turn, as far as the kernel takes it.
+    /// Now, not at the end of the turn, as far as the kernel takes it. What it does not take stays
+    /// queued. Does nothing when the handle was moved from or the loop is gone.
     void flush() noexcept;
     /// Waits while more than send_high_water bytes are queued, until no more than send_low_water
     /// are. A status. Errors: errc::closed after abort() or destruction; errc::canceled.
@@ -130,11 +134,16 @@ class udp_socket {
     [[nodiscard]] endpoint_handle handle() const noexcept;
 
     // --- options in force ---
+    /// The kernel's buffers of the first socket; all zero once the endpoint is closed, of a handle
+    /// that was moved from, and when the loop is gone.
     [[nodiscard]] buffer_sizes buffers() const;
+    /// Errors: errc::closed, from close() on as well; otherwise the kernel's.
     [[nodiscard]] status set_broadcast(bool allowed);
+    /// False also when there is no socket to ask.
     [[nodiscard]] bool broadcast() const noexcept;
 
-    /// The endpoint's ledger; readable after close, and after the loop is gone.
+    /// The endpoint's ledger; readable after close, and after the loop is gone (as it stood then).
+    /// Of a handle that was moved from: all zero.
     [[nodiscard]] quoit::stats stats() const;
 
   protected:

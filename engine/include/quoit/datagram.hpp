@@ -53,8 +53,8 @@ struct datagram_fields {
     std::uint32_t size = 0;              // bytes of payload there are
     std::uint32_t original_size = 0;     // bytes there were before truncation
     std::uint16_t control_size = 0;
-    std::uint16_t local_port = 0;        // of the socket that received it
-    std::uint32_t socket = 0;            // which socket of its port received it
+    std::uint16_t local_port = 0;  // of the socket that received it
+    std::uint32_t socket = 0;      // which socket of its port received it
     address peer;
 };
 
@@ -177,8 +177,8 @@ class train {
     /// from one to the next, `size_total` the bytes of them all.
     train(detail::buffer_pool& pool, std::uint32_t buffer, const detail::datagram_fields& first,
           std::uint32_t segment, std::uint32_t size_total, std::uint32_t count) noexcept
-        : first_(first), pool_(&pool), buffer_(buffer), segment_(segment),
-          size_total_(size_total), count_(count) {}
+        : first_(first), pool_(&pool), buffer_(buffer), segment_(segment), size_total_(size_total),
+          count_(count) {}
     train(train&& other) noexcept { swap(other); }
     train& operator=(train&& other) noexcept {
         train(std::move(other)).swap(*this);
@@ -198,7 +198,8 @@ class train {
         if (count_ > 1) {
             const auto offset = static_cast<std::uint32_t>(index) * segment_;
             one.data = first_.data + offset;
-            one.size = one.original_size = std::min(segment_, size_total_ - offset);
+            one.original_size = std::min(segment_, size_total_ - offset);
+            one.size = std::min(first_.size, one.original_size);
         }
         return datagram_view(one);
     }
@@ -235,7 +236,9 @@ class train::iterator {
         ++index_;
         return *this;
     }
-    iterator operator++(int) noexcept { return std::exchange(*this, iterator(*train_, index_ + 1)); }
+    iterator operator++(int) noexcept {
+        return std::exchange(*this, iterator(*train_, index_ + 1));
+    }
     [[nodiscard]] bool operator==(const iterator&) const noexcept = default;
 
   private:

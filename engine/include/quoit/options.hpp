@@ -49,7 +49,7 @@ enum class when_full : std::uint8_t {
                   ///< what a turn had on its way (as many as there are buffers) still comes
 };
 
-/// What a thread that has nothing to do does.
+/// What the thread that turns a port does when there is nothing to do. Worker threads sleep.
 enum class waiting : std::uint8_t {
     block,      ///< sleeps in the kernel until something happens
     busy_poll,  ///< spins: the lowest latency, for the price of a whole core
@@ -98,8 +98,10 @@ struct loop_options {
     std::uint32_t worker_count = 0;
     /// Of the worker threads; see `cpu` for the loop's own.
     quoit::pinning worker_pinning = quoit::pinning::none;
-    /// The CPU the thread that runs the loop is pinned to when it first turns it; -1: not pinned.
+    /// The CPU, 0..1023, that the thread which runs the loop is pinned to, for good, when it first
+    /// turns it; -1: not pinned. One that cannot be had is logged.
     int cpu = -1;
+    /// What the thread that turns the port does when there is nothing to do.
     quoit::waiting waiting = quoit::waiting::block;
     /// Receive buffers of 2112 bytes for endpoints whose payload_size_max fits one, per worker.
     /// A power of two, 8..32768.
@@ -117,22 +119,26 @@ struct loop_options {
 struct udp_options {
     /// Clients: where to bind; unspecified: the kernel's choice. Servers take it as an argument.
     address local{};
-    /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024.
+    /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. Where the receive buffers are fewer,
+    /// they bound first: with drop_oldest the oldest give way at half of them, otherwise what they
+    /// have no room for waits in the kernel, which drops the newest.
     std::uint32_t queue_size_max = 0;
     when_full on_full = when_full::drop_newest;
     /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted.
     std::uint32_t payload_size_max = payload_size_limit;
-    /// Bytes asked of the kernel (SO_RCVBUF); it grants twice that, up to twice rmem_max; 0: leave.
+    /// Bytes asked of the kernel (SO_RCVBUF), any number: it grants twice that, at least 2304 and at
+    /// most twice net.core.rmem_max; 0: what the system gives. buffers() tells.
     std::uint32_t receive_buffer_size = 0;
-    /// Bytes asked of the kernel (SO_SNDBUF); 0: leave.
+    /// Bytes asked of the kernel (SO_SNDBUF), likewise, at least 4608, at most twice wmem_max.
     std::uint32_t send_buffer_size = 0;
-    /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. One more
-    /// datagram is refused with errc::would_block.
+    /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. A datagram counts
+    /// 64 bytes more than its payload. One too many is refused with errc::would_block.
     std::uint32_t send_queue_size_max = 0;
-    /// drain() waits while more than this many bytes are queued ...
-    std::uint32_t send_high_water = 64 * 1024;
-    /// ... until no more than this many are.
-    std::uint32_t send_low_water = 16 * 1024;
+    /// drain() waits while more than this many bytes are queued, counted likewise, at most
+    /// send_queue_size_max; 0: 64 KiB, or half of send_queue_size_max if that is less ...
+    std::uint32_t send_high_water = 0;
+    /// ... until no more than this many are, at most send_high_water; 0: a quarter of it.
+    std::uint32_t send_low_water = 0;
     metadata received_metadata = metadata::none;
     /// SO_REUSEPORT: several sockets share a port and the kernel spreads flows over them.
     bool reuse_port = false;
@@ -169,9 +175,9 @@ static_assert(await_safe<loop_options> && await_safe<udp_options> && await_safe<
 /// What was asked of the kernel, what it granted, and the most it would grant, in bytes. Linux
 /// grants twice what is asked, because it counts its own book-keeping (socket(7)).
 struct buffer_size {
-    std::uint32_t asked = 0;       ///< 0: nothing was asked
-    std::uint32_t granted = 0;     ///< what getsockopt reports
-    std::uint32_t granted_max = 0; ///< twice rmem_max or wmem_max; 0 where /proc is not mounted
+    std::uint32_t asked = 0;        ///< 0: nothing was asked
+    std::uint32_t granted = 0;      ///< what getsockopt reports
+    std::uint32_t granted_max = 0;  ///< twice rmem_max or wmem_max; 0 where /proc is not mounted
 };
 struct buffer_sizes {
     buffer_size receive, send;

@@ -19,11 +19,12 @@
 // The life of an endpoint: open -> close() or abort() -> events.closed() -> release(). Between
 // close and release what was received stays readable. release() alone closes too.
 //
-// Threads: a port is made by any thread and belongs to the one that first turns it; only wake() and
-// is_called_from_its_thread() may be called from others. With worker_count 0 that thread also turns
+// Threads: a port is made by any thread and belongs to the one that first opens an endpoint or turns
+// it; only wake() and is_called_from_its_thread() may be called from others. With worker_count 0 that thread also turns
 // the ring; otherwise worker threads do, and queues lead here.
 //
-// A forked child must not use its copy: sends and turns answer errc::forked, the rest does nothing.
+// A forked child must not use its copy: opening, sending and turning answer errc::forked, closing and
+// waking do nothing.
 //
 // Errors: what a caller can react to is a result or a status. What happens to one datagram on the
 // wire is counted (stats.hpp) and, for connected endpoints, reported once by the next receive() as
@@ -84,7 +85,8 @@ class port {
 
     // --- endpoints ---
 
-    /// Binds one socket to each address: all or none. One error per address that failed.
+    /// Binds one socket to each address: all or none. One error per address that failed. An address
+    /// that is in use is tried for 50 ms, on this thread.
     [[nodiscard]] result<endpoint_id> open(std::span<const address> where,
                                            const udp_options& options = {});
     /// Binds IPv4 and IPv6 on every interface, IPv6 for itself (IPV6_V6ONLY), on one port number.
@@ -100,7 +102,7 @@ class port {
     void abort(endpoint_id endpoint) noexcept;
     /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need be;
     /// its ports can be bound again when this returns (with workers it waits for theirs to let go,
-    /// for one of their turns).
+    /// for one of their turns). Its share of socket_count_max is free after the next turn.
     void release(endpoint_id endpoint) noexcept;
     [[nodiscard]] bool is_closing(endpoint_id endpoint) const noexcept;
     /// closed() has been called, or would have been.
@@ -148,7 +150,7 @@ class port {
     /// Every endpoint's queue, as far as the kernel takes it.
     void flush() noexcept;
     void flush(endpoint_id endpoint) noexcept;
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent, 64 more for each datagram than its payload.
     [[nodiscard]] std::size_t send_queue_size(endpoint_id endpoint) const noexcept;
 
     // --- what is ---
@@ -158,6 +160,8 @@ class port {
     [[nodiscard]] std::optional<address> peer_address(endpoint_id endpoint) const noexcept;
     /// Of the first socket, to look at and to set options on, not to close; -1 when closed.
     [[nodiscard]] int descriptor(endpoint_id endpoint) const noexcept;
+    /// What it was opened with, defaults filled in.
+    [[nodiscard]] udp_options options(endpoint_id endpoint) const noexcept;
     [[nodiscard]] buffer_sizes buffers(endpoint_id endpoint) const;
     [[nodiscard]] status set_broadcast(endpoint_id endpoint, bool allowed);
     [[nodiscard]] bool broadcast(endpoint_id endpoint) const noexcept;

@@ -25,8 +25,8 @@ namespace quoit {
 
 struct receive_stats {
     struct drops {
-        /// By the kernel, the socket's buffer being full (SO_MEMINFO). A coalesced train that is
-        /// dropped counts once, however many datagrams it had.
+        /// By the kernel at this socket (SO_MEMINFO): its buffer was full, a checksum was wrong, or
+        /// it was closing. A coalesced train that is dropped counts once, however long it was.
         std::uint64_t kernel_packets = 0;
         std::uint64_t queue_full = 0;  ///< by when_full::drop_newest or drop_oldest
         std::uint64_t invalid = 0;     ///< the kernel's control data did not make sense
@@ -37,10 +37,10 @@ struct receive_stats {
     std::uint64_t passed = 0;     ///< that reached the endpoint's queue
     std::uint64_t delivered = 0;  ///< that were read
     std::uint64_t waiting = 0;    ///< in the queue now (a gauge)
-    std::uint64_t bytes = 0;      ///< payload bytes taken, after truncation
-    std::uint64_t empty = 0;      ///< of those taken, with no payload
-    std::uint64_t truncated = 0;  ///< of those taken, longer than payload_size_max
-    std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was taken
+    std::uint64_t bytes = 0;      ///< payload bytes passed, after truncation
+    std::uint64_t empty = 0;      ///< of those passed, with no payload
+    std::uint64_t truncated = 0;  ///< of those passed, longer than payload_size_max
+    std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was passed
     std::uint64_t refused = 0;    ///< ICMP refusals heard of
     drops dropped{};
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // io_backend: THE contract between the engine and a way to wait for the kernel. io_uring, epoll and
-// the tests' fake implement it; one suite (tests/engine/backend/contract_test.cpp) runs on all three.
+// the tests' fake implement it; one suite (tests/engine/backend/contract_*_test.cpp) runs on all three.
 //
 // A backend takes sources (descriptors of datagram sockets) and turns; what arrives comes out as
 // 16-byte events that refer to buffers of its pools:
@@ -93,20 +93,20 @@ struct source_options {
     std::uint32_t tag = 0;  // comes back in every event
     buffer_class pool = buffer_class::small;
     message_layout layout{};
-    bool has_gro = false;   // look for UDP_GRO among the control messages
+    bool has_gro = false;  // look for UDP_GRO among the control messages
 };
 
 /// What a source shall do from now on.
 enum class interest : std::uint8_t {
-    receive,    // deliver datagrams (as after attach)
-    pause,      // leave them in the kernel; some may still be on their way
-    writable,   // tell me once when it can be written to; receiving is not changed
+    receive,   // deliver datagrams (as after attach)
+    pause,     // leave them in the kernel; some may still be on their way
+    writable,  // tell me once when it can be written to; receiving is not changed
 };
 
 struct backend_options {
     std::array<buffer_pool*, buffer_class_count> pools{};  // outlive the backend
     std::uint32_t source_count_max = 0;
-    backend_ledger* ledger = nullptr;                      // outlives the backend
+    backend_ledger* ledger = nullptr;  // outlives the backend
 };
 
 class io_backend {

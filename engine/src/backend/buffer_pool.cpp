@@ -23,14 +23,16 @@ buffer_pool::buffer_pool(const options& wanted, mapped_region memory)
     : memory_(std::move(memory)), count_(wanted.count), stride_(wanted.stride),
       leases_(wanted.count), by_socket_(wanted.socket_count),
       next_(std::make_unique<std::atomic<std::uint32_t>[]>(wanted.count)) {
-    for (std::uint32_t buffer = 0; buffer < count_; ++buffer) poison(buffer);
+    for (std::uint32_t buffer = 0; buffer < count_; ++buffer)
+        poison(buffer);
 }
 
 void buffer_pool::assert_port_thread() noexcept {
 #if QUOIT_DEBUG_ASSERTIONS
     if (port_thread_ == std::thread::id()) port_thread_ = std::this_thread::get_id();
-    QUOIT_ASSERT(port_thread_ == std::this_thread::get_id(),
-                 "a datagram was used or dropped on a foreign thread: to_owned() makes a copy for it");
+    QUOIT_ASSERT(
+        port_thread_ == std::this_thread::get_id(),
+        "a datagram was used or dropped on a foreign thread: to_owned() makes a copy for it");
 #endif
 }
 

@@ -61,7 +61,8 @@ error obstacle(const error& failed) {
 class counting_sink final : public event_sink {
   public:
     void deliver(std::span<const event> events) noexcept override {
-        for (const event& one : events) ++counts_[static_cast<std::size_t>(one.kind)];
+        for (const event& one : events)
+            ++counts_[static_cast<std::size_t>(one.kind)];
     }
     [[nodiscard]] int count(event_kind kind) const noexcept {
         return counts_[static_cast<std::size_t>(kind)];
@@ -74,7 +75,8 @@ class counting_sink final : public event_sink {
 // Turns until `count` events of a kind have come; a second is far beyond what that takes.
 bool turn_until(io_backend& tested, counting_sink& sink, event_kind kind, int count) {
     const auto give_up_at = system::now() + std::chrono::seconds(1);
-    while (sink.count(kind) < count && system::now() < give_up_at) tested.turn(give_up_at, sink);
+    while (sink.count(kind) < count && system::now() < give_up_at)
+        tested.turn(give_up_at, sink);
     return sink.count(kind) == count;
 }
 
@@ -101,8 +103,7 @@ std::optional<error> test_io_uring() {
 
     const source_id source = tested.attach(receiver.get(), {.layout = {.name_size = 32}});
     const std::array<std::byte, 4> payload{};
-    const std::array<outgoing, 2> messages{outgoing{.payload = {}},
-                                           outgoing{.payload = payload}};
+    const std::array<outgoing, 2> messages{outgoing{.payload = {}}, outgoing{.payload = payload}};
     counting_sink sink;
     const bool has_sent = send_messages(sender.get(), messages).sent == messages.size();
     // The empty one ends the multishot: the second arrives only if arming again works.
@@ -125,6 +126,8 @@ result<std::unique_ptr<io_backend>> make_io_uring_backend(const backend_options&
     return std::unexpected(*test_io_uring());
 }
 
+error obstacle(const error& failed) { return failed; }
+
 #endif
 
 }  // namespace
@@ -137,7 +140,11 @@ const std::optional<error>& io_uring_obstacle() {
 result<std::unique_ptr<io_backend>> make_backend(backend wanted, const backend_options& options) {
     if (wanted == backend::epoll) return make_epoll_backend(options);
     const std::optional<error>& found = io_uring_obstacle();
-    if (!found) return make_io_uring_backend(options);
+    if (!found) {
+        auto made = make_io_uring_backend(options);
+        if (!made) return std::unexpected(obstacle(made.error()));
+        return made;
+    }
     if (wanted == backend::io_uring) return std::unexpected(*found);
     return make_epoll_backend(options, found->message());
 }

@@ -38,7 +38,8 @@ void read_gro(bytes from, control_data& into) noexcept {
     // An int, although its sending counterpart UDP_SEGMENT is a u16 (Linux net/ipv4/udp.c,
     // udp_cmsg_recv: put_cmsg(.., sizeof(int))). A train's segments fit a datagram.
     int segment = 0;
-    if (!read(from, segment) || segment < 1 || segment > std::numeric_limits<std::uint16_t>::max()) {
+    if (!read(from, segment) || segment < 1 ||
+        segment > std::numeric_limits<std::uint16_t>::max()) {
         into.is_valid = false;
         return;
     }

@@ -24,8 +24,17 @@ copy copy_of(const detail::datagram_fields& from) {
     return made;
 }
 
-// One vector per thread, so that batch after batch uses the same memory.
-thread_local std::vector<train> spare_batch;
+// One vector per thread, so that batch after batch uses the same memory. A batch with static
+// storage may outlive it.
+thread_local bool has_spare_batch = false;
+struct spare {
+    spare() noexcept { has_spare_batch = true; }
+    spare(const spare&) = delete;
+    spare& operator=(const spare&) = delete;
+    ~spare() { has_spare_batch = false; }
+    std::vector<train> trains;
+};
+thread_local spare spare_batch;
 
 detail::control_data control_of(const detail::datagram_fields& fields) noexcept {
     return detail::parse_control({fields.control, fields.control_size});
@@ -66,14 +75,15 @@ datagram datagram::to_owned() const {
 }
 
 void datagram_batch::append(train&& next) {
-    if (trains_.capacity() == 0) std::swap(trains_, spare_batch);
+    if (trains_.capacity() == 0) std::swap(trains_, spare_batch.trains);
     size_ += next.size();
     trains_.push_back(std::move(next));
 }
 
 datagram_batch::~datagram_batch() {
     trains_.clear();
-    if (trains_.capacity() > spare_batch.capacity()) std::swap(trains_, spare_batch);
+    if (!has_spare_batch || trains_.capacity() <= spare_batch.trains.capacity()) return;
+    std::swap(trains_, spare_batch.trains);
 }
 
 }  // namespace quoit

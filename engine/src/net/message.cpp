@@ -48,11 +48,8 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
         parsed.state = message_state::bad_name;
         return parsed;
     }
-    if ((header.flags & MSG_CTRUNC) != 0) {
-        parsed.state = message_state::control_cut;
-        return parsed;
-    }
-    const auto control = control_of(buffer, layout, header);
+    const bool is_cut = (header.flags & MSG_CTRUNC) != 0;
+    const auto control = is_cut ? std::span<const std::byte>() : control_of(buffer, layout, header);
     if (!control.empty()) {
         const control_data said = parse_control(control);
         if (!said.is_valid) {
@@ -80,7 +77,7 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
         first.original_size = parsed.segment;
         first.size = std::min<std::uint32_t>(parsed.segment, payload_size_max);
     }
-    parsed.state = message_state::valid;
+    parsed.state = is_cut ? message_state::control_cut : message_state::valid;
     return parsed;
 }
 

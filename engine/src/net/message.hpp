@@ -51,17 +51,18 @@ static_assert(sizeof(message_header) == message_layout::header_size);
 /// What became of a message in a buffer.
 enum class message_state : std::uint8_t {
     valid,
-    short_buffer,     // fewer bytes than its layout says
-    bad_name,         // no address of a family we know
-    control_cut,      // MSG_CTRUNC: a lost UDP_GRO would turn a train into one giant datagram
-    bad_control,      // control messages whose lengths do not add up
+    short_buffer,  // fewer bytes than its layout says
+    bad_name,      // no address of a family we know
+    control_cut,  // MSG_CTRUNC: read without metadata; a train, if it was one, looks like one giant
+                  // datagram, so this is none on a socket with UDP_GRO
+    bad_control,  // control messages whose lengths do not add up
 };
 
 struct parsed_message {
     message_state state = message_state::short_buffer;
-    std::uint16_t segment = 0;      // UDP_GRO: bytes per datagram; 0: one datagram
-    std::uint32_t size_total = 0;   // bytes of payload there are, all datagrams together
-    datagram_fields first;          // the first (or only) datagram; original_size set
+    std::uint16_t segment = 0;     // UDP_GRO: bytes per datagram; 0: one datagram
+    std::uint32_t size_total = 0;  // bytes of payload there are, all datagrams together
+    datagram_fields first;         // the first (or only) datagram; original_size set
     /// How many datagrams: a coalesced train holds ceil(size_total / segment).
     [[nodiscard]] std::uint32_t count() const noexcept {
         return segment == 0 || size_total <= segment ? 1 : (size_total + segment - 1) / segment;

@@ -20,7 +20,7 @@ Result or_error(Result returned) noexcept {
     return returned < 0 ? static_cast<Result>(-errno) : returned;
 }
 
-// Until the first ENOSYS: kernels before 5.11.
+// Until the first refusal: kernels before 5.11, filters that do not know it.
 std::atomic<bool> has_epoll_pwait2{true};
 
 int to_milliseconds(const timespec& time) noexcept {
@@ -56,6 +56,10 @@ int local_name(int fd, sockaddr* address, socklen_t* size) noexcept {
     return or_error(::getsockname(fd, address, size));
 }
 
+int peer_name(int fd, sockaddr* address, socklen_t* size) noexcept {
+    return or_error(::getpeername(fd, address, size));
+}
+
 int set_option(int fd, int level, int name, const void* value, socklen_t size) noexcept {
     return or_error(::setsockopt(fd, level, name, value, size));
 }
@@ -65,8 +69,7 @@ int get_option(int fd, int level, int name, void* value, socklen_t* size) noexce
 }
 
 int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
-    return or_error(
-        ::sendmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()), flags));
+    return or_error(::sendmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()), flags));
 }
 
 int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
@@ -80,7 +83,8 @@ std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept {
 
 int poll_one(int fd, short events, const timespec* timeout) noexcept {
     pollfd one{.fd = fd, .events = events, .revents = 0};
-    return or_error(::ppoll(&one, 1, timeout, nullptr));
+    const int count = or_error(::ppoll(&one, 1, timeout, nullptr));
+    return count > 0 ? static_cast<int>((one.revents & events) != 0) : count;
 }
 
 int epoll_create() noexcept { return or_error(::epoll_create1(EPOLL_CLOEXEC)); }
@@ -94,7 +98,8 @@ int epoll_wait(int epoll, std::span<epoll_event> events, const timespec* timeout
     if (has_epoll_pwait2.load(std::memory_order_relaxed)) {
         const int count =
             or_error(::epoll_pwait2(epoll, events.data(), count_max, timeout, nullptr));
-        if (count != -ENOSYS) return count;
+        // EPERM: a seccomp filter that is older than the call.
+        if (count != -ENOSYS && count != -EPERM) return count;
         has_epoll_pwait2.store(false, std::memory_order_relaxed);
     }
     return or_error(::epoll_wait(epoll, events.data(), count_max,

@@ -30,6 +30,7 @@ namespace quoit::detail::system {
 [[nodiscard]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
 [[nodiscard]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
 [[nodiscard]] int local_name(int fd, sockaddr* address, socklen_t* size) noexcept;
+[[nodiscard]] int peer_name(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard]] int set_option(int fd, int level, int name, const void* value,
                              socklen_t size) noexcept;
 [[nodiscard]] int get_option(int fd, int level, int name, void* value, socklen_t* size) noexcept;

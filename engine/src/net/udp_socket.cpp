@@ -9,7 +9,6 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <poll.h>
 
 #include <array>
 #include <cerrno>
@@ -124,8 +123,8 @@ result<udp_socket> udp_socket::open(const address& where, const udp_options& opt
                                     bool is_server) {
     const char* const what = is_server ? "listen" : "connect";
     udp_socket made;
-    const int fd = system::socket(domain_of(where.family()),
-                                  SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int fd =
+        system::socket(domain_of(where.family()), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return system_failure(fd, what, where);
     made.fd_ = file_descriptor(fd);
     made.local_ = where;
@@ -162,15 +161,22 @@ result<udp_socket> udp_socket::connect(const address& peer, const udp_options& o
     int error = system::connect(made->descriptor(), name.get(), name.size());
     if (error == 0) error = made->read_local_name();
     if (error < 0) return system_failure(error, "connect", peer);
-    made->peer_ = peer;
+    // As the kernel sees it: 0.0.0.0 means this host.
+    socket_address connected;
+    socklen_t size = socket_address::size_max;
+    if (system::peer_name(made->descriptor(), connected.get(), &size) == 0) {
+        const auto* bytes = reinterpret_cast<const std::byte*>(connected.get());
+        made->peer_ = from_sockaddr({bytes, size});
+    }
+    if (!made->peer_) made->peer_ = peer;
     return made;
 }
 
 buffer_sizes udp_socket::buffers() const {
     return {
         .receive = {.asked = receive_buffer_asked_,
-                    .granted = static_cast<std::uint32_t>(
-                        get_int(descriptor(), SOL_SOCKET, SO_RCVBUF)),
+                    .granted =
+                        static_cast<std::uint32_t>(get_int(descriptor(), SOL_SOCKET, SO_RCVBUF)),
                     .granted_max = granted_buffer_max("rmem_max")},
         .send = {.asked = send_buffer_asked_,
                  .granted =
@@ -196,20 +202,13 @@ std::uint64_t udp_socket::kernel_drops() const noexcept {
     return error < 0 ? 0 : meminfo[meminfo_drops];
 }
 
-bool udp_socket::is_readable() const noexcept {
-    const timespec at_once{};
-    return system::poll_one(descriptor(), POLLIN, &at_once) > 0;
-}
-
-int udp_socket::take_error() noexcept { return get_int(descriptor(), SOL_SOCKET, SO_ERROR); }
-
 udp_socket::drained udp_socket::drain_and_close() noexcept {
     drained counted;
     if (!is_open()) return counted;
     sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
     const sock_fprog program{.len = 1, .filter = &drop_all};
-    const int filtered = system::set_option(descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                                            sizeof program);
+    const int filtered =
+        system::set_option(descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     // Without the filter a flood could keep this going: then what is queued now is the bound.
     constexpr std::uint64_t without_filter_max = 65'536;
     constexpr int errors_max = 8;  // pending refusals are reported ahead of datagrams, one by one

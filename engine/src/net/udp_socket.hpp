@@ -49,10 +49,6 @@ class udp_socket {
     /// Datagrams (coalesced: trains) the kernel dropped since this socket was opened, its buffer
     /// being full; 0 when closed. SO_MEMINFO, since Linux 4.12.
     [[nodiscard]] std::uint64_t kernel_drops() const noexcept;
-    /// There is a datagram to receive now.
-    [[nodiscard]] bool is_readable() const noexcept;
-    /// The pending error of the socket, taken; 0: none (SO_ERROR).
-    [[nodiscard]] int take_error() noexcept;
 
     struct drained {
         std::uint64_t datagrams = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/check_options.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -9,8 +10,8 @@ namespace quoit::detail {
 namespace {
 
 std::unexpected<error> out_of_range(const char* field, std::uint64_t value, const char* expected) {
-    return failure(errc::invalid_option, std::string(field) + " is " + std::to_string(value) +
-                                             ", expected " + expected);
+    return failure(errc::invalid_option,
+                   std::string(field) + " is " + std::to_string(value) + ", expected " + expected);
 }
 
 bool is_buffer_count(std::uint32_t count) noexcept {
@@ -41,6 +42,16 @@ result<void> check(const loop_options& options) {
     return {};
 }
 
+udp_options with_defaults(udp_options options) noexcept {
+    if (options.queue_size_max == 0) options.queue_size_max = 1024;
+    if (options.send_queue_size_max == 0) options.send_queue_size_max = 4U << 20U;
+    if (options.send_high_water == 0) {
+        options.send_high_water = std::min(64U << 10U, options.send_queue_size_max / 2);
+    }
+    if (options.send_low_water == 0) options.send_low_water = options.send_high_water / 4;
+    return options;
+}
+
 result<void> check(const udp_options& options) {
     constexpr std::uint32_t queue_size_limit = 1U << 20U;
     constexpr std::uint32_t send_queue_limit = 1U << 30U;
@@ -51,10 +62,14 @@ result<void> check(const udp_options& options) {
         return out_of_range("payload_size_max", options.payload_size_max, "1 to 65527 bytes");
     }
     if (options.send_queue_size_max > send_queue_limit) {
-        return out_of_range("send_queue_size_max", options.send_queue_size_max,
-                            "at most 1 GiB");
+        return out_of_range("send_queue_size_max", options.send_queue_size_max, "at most 1 GiB");
     }
-    if (options.send_low_water > options.send_high_water) {
+    const udp_options meant = with_defaults(options);
+    if (meant.send_high_water > meant.send_queue_size_max) {
+        return out_of_range("send_high_water", options.send_high_water,
+                            "no more than send_queue_size_max");
+    }
+    if (meant.send_low_water > meant.send_high_water) {
         return out_of_range("send_low_water", options.send_low_water,
                             "no more than send_high_water");
     }

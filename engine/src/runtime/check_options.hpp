@@ -12,6 +12,8 @@
 namespace quoit::detail {
 
 [[nodiscard]] result<void> check(const loop_options& options);
+/// With the defaults that stand for 0 filled in.
+[[nodiscard]] udp_options with_defaults(udp_options options) noexcept;
 [[nodiscard]] result<void> check(const udp_options& options);
 
 /// The payload limit of a family: 65 507 bytes for IPv4, 65 527 for IPv6 (RFC 768, RFC 8200).

@@ -29,13 +29,17 @@ struct socket_state {
     shared_socket shared;
     send_queue queue;
     worker* owner = nullptr;
+    std::size_t worker_index = 0;
     std::uint32_t tag = 0;       // the index of its slot
     std::uint32_t endpoint = 0;  // likewise
     address local;               // kept after the socket is closed
-    bool is_unflushed = false;   // listed as having something to send
-    bool is_blocked = false;     // waits to be writable
-    bool is_leaving = false;     // its detach has been ordered
-    bool is_gone = false;        // `detached` has come
+    // That sendmmsg(2) kept to itself (net/send.hpp): told with the next refusal that is heard of,
+    // forgotten when a datagram comes instead.
+    std::uint32_t refusals_unconfirmed = 0;
+    bool is_unflushed = false;  // listed as having something to send
+    bool is_blocked = false;    // waits to be writable
+    bool is_leaving = false;    // its detach has been ordered
+    bool is_gone = false;       // `detached` has come
     // Not read, because: its endpoint's inbox is full (when_full::pause), or it holds more than its
     // share of the buffers.
     bool is_paused_by_inbox = false;
@@ -52,7 +56,7 @@ struct endpoint_state {
 
     endpoint_id id;
     udp_options options;
-    std::vector<std::uint32_t> sockets;                  // tags
+    std::vector<std::uint32_t> sockets;  // tags
     std::vector<address> locals;
     std::optional<address> peer;
     inbox received;

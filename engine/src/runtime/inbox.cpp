@@ -39,14 +39,26 @@ void inbox::push(buffer_pool& pool, std::uint32_t buffer, const parsed_message& 
     append(made);
     datagrams_ += made.end;
     if (policy_ == when_full::drop_oldest) {
-        while (datagrams_ > size_max_) drop_front();
+        while (datagrams_ > size_max_)
+            drop_front();
     }
 }
 
-void inbox::push_error(int error) {
-    append({.first = {}, .pool = nullptr, .buffer = 0, .segment = 0, .size_total = 0, .next = 0,
-            .end = 0, .error = error});
-    ++errors_;
+void inbox::push_error(int error, std::uint32_t count) {
+    errors_ += count;
+    if (size_ > 0) {
+        entry& last = slots_[(head_ + size_ - 1) & (capacity_ - 1)];
+        const bool is_alike = last.error == error || error_entries_ >= error_entries_max;
+        if (last.pool == nullptr && is_alike) {
+            last.end += count;
+            return;
+        }
+    }
+    ++error_entries_;
+    entry made{};
+    made.end = count;
+    made.error = error;
+    append(made);
 }
 
 // The oldest datagram; errors in front of it go with it, since they were news of before it.
@@ -65,7 +77,16 @@ void inbox::drop_front() noexcept {
 
 void inbox::pop_error() noexcept {
     --errors_;
+    if (++front().next < front().end) return;
+    --error_entries_;
     remove_front();
+}
+
+bool inbox::drop_oldest() noexcept {
+    if (datagrams_ == 0) return false;
+    for (const std::uint32_t before = datagrams_; datagrams_ == before;)
+        drop_front();
+    return true;
 }
 
 datagram inbox::pop() noexcept {
@@ -109,7 +130,7 @@ void inbox::abandon() noexcept {
         if (front().pool != nullptr) front().pool->release(front().buffer);
         remove_front();
     }
-    datagrams_ = errors_ = 0;
+    datagrams_ = errors_ = error_entries_ = 0;
 }
 
 void inbox::append(const entry& one) {
@@ -121,7 +142,8 @@ void inbox::append(const entry& one) {
 void inbox::grow() {
     const std::uint32_t capacity = std::max(capacity_ * 2, 64U);
     auto slots = std::make_unique<entry[]>(capacity);
-    for (std::uint32_t i = 0; i < size_; ++i) slots[i] = slots_[(head_ + i) & (capacity_ - 1)];
+    for (std::uint32_t i = 0; i < size_; ++i)
+        slots[i] = slots_[(head_ + i) & (capacity_ - 1)];
     slots_ = std::move(slots);
     capacity_ = capacity;
     head_ = 0;

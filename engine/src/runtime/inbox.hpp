@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // inbox: what an endpoint has received and nobody has read, in order: datagrams and refusals. The
-// bound counts datagrams, whether they came alone or in a train; refusals are few and not counted
-// against it. One lease is held per entry.
+// bound counts datagrams, whether they came alone or in a train; refusals are not counted against it:
+// alike ones that follow each other are one entry, and so are unlike ones once there are many, so they
+// cost no memory. One lease is held per entry.
 //
 // Single-threaded: the port's thread.
 #pragma once
@@ -37,8 +38,10 @@ class inbox {
     /// Takes over one reference to the buffer. All its datagrams are passed; what does not fit is
     /// dropped as the policy says (`pause` keeps it: the owner stops the source).
     void push(buffer_pool& pool, std::uint32_t buffer, const parsed_message& message);
-    /// A refusal, in order with the datagrams.
-    void push_error(int error);
+    /// So many refusals, in order with the datagrams.
+    void push_error(int error, std::uint32_t count);
+    /// As when_full::drop_oldest does; false: there is no datagram.
+    bool drop_oldest() noexcept;
 
     /// Datagrams.
     [[nodiscard]] std::uint32_t datagram_count() const noexcept { return datagrams_; }
@@ -65,13 +68,13 @@ class inbox {
   private:
     // A datagram or train: its buffer and which of its datagrams are still here. Or an error.
     struct entry {
-        datagram_fields first;           // of the buffer's first datagram
-        buffer_pool* pool = nullptr;     // null: an error
+        datagram_fields first;        // of the buffer's first datagram
+        buffer_pool* pool = nullptr;  // null: an error
         std::uint32_t buffer = 0;
-        std::uint32_t segment = 0;       // bytes from one datagram to the next
-        std::uint32_t size_total = 0;    // payload bytes of them all
-        std::uint32_t next = 0;          // the first still here
-        std::uint32_t end = 0;           // behind the last still here
+        std::uint32_t segment = 0;     // bytes from one datagram to the next
+        std::uint32_t size_total = 0;  // payload bytes of them all
+        std::uint32_t next = 0;        // the first still here
+        std::uint32_t end = 0;         // behind the last still here; of an error: how often
         int error = 0;
 
         [[nodiscard]] datagram_fields at(std::uint32_t index) const noexcept;
@@ -86,6 +89,9 @@ class inbox {
     }
     void grow();
 
+    // Unlike refusals, unread, that are told apart.
+    static constexpr std::uint32_t error_entries_max = 64;
+
     // A ring of a power of two; grows, never shrinks. Full it holds size_max datagrams.
     std::unique_ptr<entry[]> slots_;
     std::uint32_t capacity_ = 0;
@@ -94,6 +100,7 @@ class inbox {
 
     std::uint32_t datagrams_ = 0;
     std::uint32_t errors_ = 0;
+    std::uint32_t error_entries_ = 0;
     std::uint32_t size_max_;
     when_full policy_;
     counts counts_;

@@ -58,20 +58,16 @@ std::string stats::to_string() const {
     errors.add(sent.dropped, "dropped on close");
 
     return "received  taken " + n(in.taken) + " = passed " + n(in.passed) + " + invalid " +
-           n(in.dropped.invalid) + " + after close " + n(in.dropped.late) +
-           "\n          passed " + n(in.passed) + " = delivered " + n(in.delivered) +
-           " + queue full " + n(in.dropped.queue_full) + " + never read " +
-           n(in.dropped.abandoned) + " + waiting " + n(in.waiting) +
-           "\n          bytes " + n(in.bytes) + ", empty " + n(in.empty) + ", truncated " +
-           n(in.truncated) + ", refusals " + n(in.refused) +
-           "\n          lost: " + drops.text() +
-           "\nsent      accepted " + n(sent.accepted) + " = sent " + n(sent.sent) +
-           " + waiting " + n(sent.waiting) + " + errors " + n(sent.errors) + " + dropped " +
-           n(sent.dropped) +
-           "\n          bytes " + n(sent.bytes) + ", blocked " + n(sent.blocked) +
-           " times, sent again " + n(sent.resent) +
-           "\n          lost: " + errors.text() +
-           "\nunexplained " + n(unexplained());
+           n(in.dropped.invalid) + " + after close " + n(in.dropped.late) + "\n          passed " +
+           n(in.passed) + " = delivered " + n(in.delivered) + " + queue full " +
+           n(in.dropped.queue_full) + " + never read " + n(in.dropped.abandoned) + " + waiting " +
+           n(in.waiting) + "\n          bytes " + n(in.bytes) + ", empty " + n(in.empty) +
+           ", truncated " + n(in.truncated) + ", refusals " + n(in.refused) +
+           "\n          lost: " + drops.text() + "\nsent      accepted " + n(sent.accepted) +
+           " = sent " + n(sent.sent) + " + waiting " + n(sent.waiting) + " + errors " +
+           n(sent.errors) + " + dropped " + n(sent.dropped) + "\n          bytes " + n(sent.bytes) +
+           ", blocked " + n(sent.blocked) + " times, sent again " + n(sent.resent) +
+           "\n          lost: " + errors.text() + "\nunexplained " + n(unexplained());
 }
 
 stats& stats::operator+=(const stats& other) noexcept {

@@ -24,9 +24,8 @@ using detail::endpoint_state;
 std::atomic<std::uint32_t> fork_count{0};
 
 void count_forks() {
-    [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] {
-        fork_count.fetch_add(1, std::memory_order_relaxed);
-    });
+    [[maybe_unused]] static const int registered = pthread_atfork(
+        nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
 }
 
 // The CPUs this process may use, in order; empty: unknown.
@@ -44,9 +43,21 @@ std::vector<int> allowed_cpus() {
 // Once per process: every loop would say the same.
 void log_fallback(const loop_options& options, const capabilities& chosen) {
     static std::atomic<bool> is_logged{false};
+    // What was built without io_uring has nothing to fall back from.
+    if (!QUOIT_HAS_IO_URING) return;
     if (options.backend != backend::automatic || chosen.reason.empty()) return;
     if (is_logged.exchange(true, std::memory_order_relaxed)) return;
     options.log(log_level::warning, "running on epoll: " + chosen.reason);
+}
+
+// Memory was short: a limit that was asked for is not what is in force.
+void log_halved(const loop_options& options, const detail::worker& made) {
+    const std::uint32_t small = made.pool(detail::buffer_class::small).count();
+    const std::uint32_t large = made.pool(detail::buffer_class::large).count();
+    if (small == options.small_buffer_count && large == options.large_buffer_count) return;
+    options.log(log_level::warning, "RLIMIT_MEMLOCK allows " + std::to_string(small) +
+                                        " small and " + std::to_string(large) +
+                                        " large receive buffers only");
 }
 
 }  // namespace
@@ -85,26 +96,33 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
         made->workers_.push_back(*std::move(worker));
     }
     made->sockets_per_pool_.resize(count * detail::buffer_class_count);
-    log_fallback(options, made->capabilities());
-    for (const auto& worker : made->workers_) worker->start();
+    for (const auto& worker : made->workers_) {
+        log_fallback(options, worker->about());
+        log_halved(options, *worker);
+    }
+    for (const auto& worker : made->workers_)
+        worker->start();
     return made;
 }
 
 port::implementation::~implementation() {
     if (workers_.empty() || is_forked()) {
         // A child's copy: the ring is its parent's, and must not be spoken to.
-        for (auto& worker : workers_) [[maybe_unused]] auto* leaked = worker.release();
+        for (auto& worker : workers_) [[maybe_unused]]
+            auto* leaked = worker.release();
         return;
     }
     QUOIT_ASSERT(is_called_from_its_thread(), "a port was destroyed by a foreign thread");
     flush();
-    for (const auto& worker : workers_) worker->flush_orders();
+    for (const auto& worker : workers_)
+        static_cast<void>(worker->flush_orders());
     // From here on the kernel has no buffer and no descriptor of ours; what was on its way to us is
     // counted as late and given back.
     for (auto& endpoint : endpoints_) {
         if (endpoint) endpoint->is_closing = true;
     }
-    for (const auto& worker : workers_) worker->stop();
+    for (const auto& worker : workers_)
+        worker->stop();
     drain_workers();
     for (auto& one : sockets_) {
         if (one) one->socket.drain_and_close();
@@ -140,17 +158,28 @@ quoit::stats port::implementation::stats_of(const endpoint_state& endpoint) cons
     return now;
 }
 
+status port::implementation::set_broadcast(endpoint_state& endpoint, bool allowed) {
+    if (is_forked()) return errc::forked;
+    for (const std::uint32_t tag : endpoint.sockets) {
+        if (status set = socket(tag).socket.set_broadcast(allowed); !set) return set;
+    }
+    endpoint.allows_broadcast = allowed;
+    return {};
+}
+
 quoit::stats port::implementation::stats_of_all() const {
     quoit::stats sum = released_;
     for (const auto& endpoint : endpoints_) {
         if (endpoint) sum += stats_of(*endpoint);
     }
+    sum.leases_held = engine_stats().buffers_held;
     return sum;
 }
 
 quoit::engine_stats port::implementation::engine_stats() const noexcept {
     quoit::engine_stats sum;
-    for (const auto& worker : workers_) sum += worker->stats();
+    for (const auto& worker : workers_)
+        sum += worker->stats();
     sum.system_calls += system_calls_.get();
     sum.wakeups += wakeups_.get();
     return sum;
@@ -241,8 +270,8 @@ status port::receive_batch(endpoint_id endpoint, std::size_t size_max, datagram_
     }
     std::size_t left = size_max;
     while (left > 0 && received.datagram_count() > 0 && received.front_error() == 0) {
-        train next = received.pop_train(static_cast<std::uint32_t>(
-            std::min<std::size_t>(left, ~std::uint32_t{0})));
+        train next = received.pop_train(
+            static_cast<std::uint32_t>(std::min<std::size_t>(left, ~std::uint32_t{0})));
         left -= next.size();
         into.append(std::move(next));
     }
@@ -286,13 +315,13 @@ status port::sendto(endpoint_id endpoint, datagram&& received, const address& to
 status port::try_sendto(endpoint_id endpoint, byte_view payload, const address& to) {
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr) return errc::closed;
-    return implementation_->try_send(*found, payload, &to);
+    return implementation_->try_send(*found, std::span(&payload, 1), &to);
 }
 
 status port::try_send(endpoint_id endpoint, byte_view payload) {
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr) return errc::closed;
-    return implementation_->try_send(*found, payload, nullptr);
+    return implementation_->try_send(*found, std::span(&payload, 1), nullptr);
 }
 
 status port::reply(endpoint_id endpoint, const datagram_view& to, byte_view payload) {
@@ -325,31 +354,30 @@ std::optional<address> port::peer_address(endpoint_id endpoint) const noexcept {
 
 int port::descriptor(endpoint_id endpoint) const noexcept {
     const auto* const found = implementation_->find(endpoint);
-    const auto* const first =
-        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    const auto* const first = found == nullptr ? nullptr : implementation_->first_socket(*found);
     return first == nullptr ? -1 : first->socket.descriptor();
+}
+
+udp_options port::options(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    return found == nullptr ? udp_options{} : found->options;
 }
 
 buffer_sizes port::buffers(endpoint_id endpoint) const {
     const auto* const found = implementation_->find(endpoint);
-    const auto* const first =
-        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    const auto* const first = found == nullptr ? nullptr : implementation_->first_socket(*found);
     return first == nullptr || !first->socket.is_open() ? buffer_sizes{} : first->socket.buffers();
 }
 
 status port::set_broadcast(endpoint_id endpoint, bool allowed) {
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr || found->is_closing) return errc::closed;
-    auto* const first = implementation_->first_socket(*found);
-    status set = first->socket.set_broadcast(allowed);
-    if (set) found->allows_broadcast = allowed;
-    return set;
+    return implementation_->set_broadcast(*found, allowed);
 }
 
 bool port::broadcast(endpoint_id endpoint) const noexcept {
     const auto* const found = implementation_->find(endpoint);
-    const auto* const first =
-        found == nullptr ? nullptr : implementation_->first_socket(*found);
+    const auto* const first = found == nullptr ? nullptr : implementation_->first_socket(*found);
     return first != nullptr && first->socket.is_open() && first->socket.broadcast();
 }
 
@@ -362,9 +390,7 @@ quoit::stats port::stats() const { return implementation_->stats_of_all(); }
 
 quoit::engine_stats port::engine_stats() const noexcept { return implementation_->engine_stats(); }
 
-const capabilities& port::capabilities() const noexcept {
-    return implementation_->capabilities();
-}
+const capabilities& port::capabilities() const noexcept { return implementation_->capabilities(); }
 
 const loop_options& port::options() const noexcept { return implementation_->options(); }
 

@@ -40,19 +40,22 @@ class port::implementation final : private detail::event_sink {
     result<std::size_t> turn(clock::time_point deadline, port_events& events);
     void wake() noexcept;
     [[nodiscard]] bool is_called_from_its_thread() const noexcept {
-        return thread_ == std::thread::id() || thread_ == std::this_thread::get_id();
+        const std::thread::id owner = thread_.load(std::memory_order_relaxed);
+        return owner == std::thread::id() || owner == std::this_thread::get_id();
     }
 
     // --- port_send.cpp ---
     status send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
                 const address* to, std::uint32_t tag_preferred);
     status send(detail::endpoint_state& endpoint, datagram&& received, const address* to);
-    status try_send(detail::endpoint_state& endpoint, byte_view payload, const address* to);
+    status try_send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
+                    const address* to);
     void flush() noexcept;
     void flush(detail::endpoint_state& endpoint) noexcept;
     [[nodiscard]] std::size_t send_queue_size(const detail::endpoint_state& of) const noexcept;
 
     // --- port.cpp ---
+    status set_broadcast(detail::endpoint_state& endpoint, bool allowed);
     /// Null for a stale id.
     [[nodiscard]] detail::endpoint_state* find(endpoint_id id) const noexcept {
         if (id.index >= endpoints_.size()) return nullptr;
@@ -84,8 +87,8 @@ class port::implementation final : private detail::event_sink {
 
     // opening and closing
     [[nodiscard]] endpoint_id add_endpoint(std::vector<detail::udp_socket> opened,
-                                           std::optional<address> peer,
-                                           const udp_options& options);
+                                           std::optional<address> peer, const udp_options& options);
+    [[nodiscard]] std::uint32_t free_tag();
     void add_socket(detail::endpoint_state& endpoint, detail::udp_socket opened);
     [[nodiscard]] std::size_t sockets_free() const noexcept;
     void leave_if_flushed(detail::socket_state& one) noexcept;
@@ -107,6 +110,9 @@ class port::implementation final : private detail::event_sink {
     void set_paused(detail::socket_state& one, bool was_paused);
     void give(detail::socket_state& one, detail::order_kind what);
     void give_deferred();
+    [[nodiscard]] std::uint32_t sharing(const detail::socket_state& one) const noexcept;
+    [[nodiscard]] std::size_t pool_index(const detail::socket_state& one) const noexcept;
+    void belong_to_this_thread() noexcept;
     [[nodiscard]] bool take_wake() noexcept;
     void wait_inline(clock::time_point deadline);
     void wait_threaded(clock::time_point deadline);
@@ -120,6 +126,8 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::socket_state* sender_for(detail::endpoint_state& endpoint,
                                                    const address* to,
                                                    std::uint32_t tag_preferred) noexcept;
+    [[nodiscard]] bool has_room(detail::endpoint_state& endpoint, detail::socket_state& one,
+                                std::size_t size);
     void queued(detail::endpoint_state& endpoint, detail::socket_state& one);
     void flush(detail::socket_state& one) noexcept;
     [[nodiscard]] detail::send_result send_now(detail::socket_state& one,
@@ -148,7 +156,7 @@ class port::implementation final : private detail::event_sink {
     std::vector<detail::order> deferred_;  // given while a backend delivered
     bool is_delivering_ = false;
     std::size_t arrived_ = 0;
-    std::thread::id thread_;
+    std::atomic<std::thread::id> thread_{};
     std::uint32_t forks_at_creation_ = 0;
     std::atomic<bool> is_woken_{false};
 };

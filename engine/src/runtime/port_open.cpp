@@ -20,17 +20,8 @@ using detail::endpoint_state;
 using detail::order_kind;
 using detail::socket_state;
 
-constexpr std::uint32_t queue_size_default = 1024;         // datagrams
-constexpr std::uint32_t send_queue_size_default = 4 << 20;  // bytes
-
 // A sockaddr of the family, in whole 16 bytes so that what follows is aligned.
 constexpr std::uint16_t name_size_of(family of) noexcept { return of == family::ipv6 ? 32 : 16; }
-
-udp_options with_defaults(udp_options options) noexcept {
-    if (options.queue_size_max == 0) options.queue_size_max = queue_size_default;
-    if (options.send_queue_size_max == 0) options.send_queue_size_max = send_queue_size_default;
-    return options;
-}
 
 }  // namespace
 
@@ -100,8 +91,7 @@ result<endpoint_id> port::implementation::open_connection(const address& peer,
     if (peer.family() == family::unspecified || peer.port() == 0) {
         return failure(errc::invalid_address, "connect " + peer.to_string());
     }
-    if (options.local.family() != family::unspecified &&
-        options.local.family() != peer.family()) {
+    if (options.local.family() != family::unspecified && options.local.family() != peer.family()) {
         return failure(errc::wrong_family,
                        "connect " + peer.to_string() + " from " + options.local.to_string());
     }
@@ -111,9 +101,10 @@ result<endpoint_id> port::implementation::open_connection(const address& peer,
     }
     auto made = detail::udp_socket::connect(peer, options);
     if (!made) return std::unexpected(made.error());
+    const address connected_to = made->peer().value_or(peer);
     std::vector<detail::udp_socket> opened;
     opened.push_back(*std::move(made));
-    return add_endpoint(std::move(opened), peer, options);
+    return add_endpoint(std::move(opened), connected_to, options);
 }
 
 std::size_t port::implementation::sockets_free() const noexcept {
@@ -123,7 +114,8 @@ std::size_t port::implementation::sockets_free() const noexcept {
 endpoint_id port::implementation::add_endpoint(std::vector<detail::udp_socket> opened,
                                                std::optional<address> peer,
                                                const udp_options& options) {
-    const udp_options wanted = with_defaults(options);
+    belong_to_this_thread();
+    const udp_options wanted = detail::with_defaults(options);
     if (endpoints_unused_.empty()) {
         endpoints_unused_.push_back(static_cast<std::uint32_t>(endpoints_.size()));
         endpoints_.emplace_back();
@@ -138,26 +130,48 @@ endpoint_id port::implementation::add_endpoint(std::vector<detail::udp_socket> o
     made->allows_broadcast = wanted.broadcast;
     endpoint_state& endpoint = *made;
     endpoints_[index] = std::move(made);
-    for (auto& one : opened) add_socket(endpoint, std::move(one));
+    for (auto& one : opened)
+        add_socket(endpoint, std::move(one));
     return endpoint.id;
 }
 
-void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_socket opened) {
-    if (sockets_unused_.empty()) {
+// Of a slot that is free and on whose account nobody holds buffers any more, as far as there is one:
+// who opens shall not pay for a lease that somebody kept.
+std::uint32_t port::implementation::free_tag() {
+    const auto is_settled = [this](std::uint32_t tag) {
+        return std::ranges::all_of(workers_, [tag](const auto& worker) {
+            return worker->pool(detail::buffer_class::small).leased_by(tag) == 0 &&
+                   worker->pool(detail::buffer_class::large).leased_by(tag) == 0;
+        });
+    };
+    auto found = std::ranges::find_if(sockets_unused_, is_settled);
+    if (found == sockets_unused_.end() && sockets_.size() < options_.socket_count_max) {
         sockets_unused_.push_back(static_cast<std::uint32_t>(sockets_.size()));
         sockets_.emplace_back();
+        found = sockets_unused_.end() - 1;
+    } else if (found == sockets_unused_.end()) {
+        found = sockets_unused_.begin();
     }
-    const std::uint32_t tag = sockets_unused_.back();
-    sockets_unused_.pop_back();
+    const std::uint32_t tag = *found;
+    sockets_unused_.erase(found);
+    return tag;
+}
 
+std::size_t port::implementation::pool_index(const socket_state& one) const noexcept {
+    return one.worker_index * detail::buffer_class_count +
+           static_cast<std::size_t>(one.shared.options.pool);
+}
+
+void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_socket opened) {
+    const std::uint32_t tag = free_tag();
     auto made = std::make_unique<socket_state>();
     socket_state& one = *made;
     one.socket = std::move(opened);
     one.local = one.socket.local();
     one.tag = tag;
     one.endpoint = endpoint.id.index;
-    const std::size_t worker_index = next_worker_++ % workers_.size();
-    one.owner = workers_[worker_index].get();
+    one.worker_index = next_worker_++ % workers_.size();
+    one.owner = workers_[one.worker_index].get();
 
     const detail::message_layout layout{
         .name_size = name_size_of(one.local.family()),
@@ -171,8 +185,7 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
         .pool = fits_small ? detail::buffer_class::small : detail::buffer_class::large,
         .layout = layout,
         .has_gro = false};
-    ++sockets_per_pool_[worker_index * detail::buffer_class_count +
-                        static_cast<std::size_t>(one.shared.options.pool)];
+    ++sockets_per_pool_[pool_index(one)];
     endpoint.sockets.push_back(tag);
     endpoint.locals.push_back(one.local);
     sockets_[tag] = std::move(made);
@@ -196,7 +209,8 @@ void port::implementation::abort(endpoint_state& endpoint) noexcept {
     if (is_forked()) return;
     drop_queued(endpoint);
     close(endpoint);
-    for (const std::uint32_t tag : endpoint.sockets) leave_if_flushed(socket(tag));
+    for (const std::uint32_t tag : endpoint.sockets)
+        leave_if_flushed(socket(tag));
 }
 
 void port::implementation::drop_queued(endpoint_state& endpoint) noexcept {
@@ -227,12 +241,17 @@ bool port::implementation::is_gone(const endpoint_state& endpoint) const noexcep
 // its turns. A worker that does not come (a stopped process, a debugger) is not waited for for ever.
 void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
     const auto give_up_at = detail::system::now() + std::chrono::seconds(1);
-    for (const auto& worker : workers_) worker->flush_orders();
+    for (const auto& worker : workers_) {
+        if (worker->flush_orders()) ++wakeups_;
+    }
+    // A wake() is for the next turn, and would keep this from sleeping.
+    const bool was_woken = is_woken_.exchange(false, std::memory_order_acq_rel);
     drain_workers();
     while (!is_gone(endpoint) && detail::system::now() < give_up_at) {
         sleep_until_woken(give_up_at);
         drain_workers();
     }
+    if (was_woken) is_woken_.store(true, std::memory_order_release);
 }
 
 // A closing socket stays attached, unread, until the kernel has taken what is queued.
@@ -260,11 +279,7 @@ void port::implementation::shut(socket_state& one) noexcept {
 void port::implementation::on_detached(socket_state& one) {
     if (!is_inline()) shut(one);
     one.is_gone = true;
-    const auto worker_index = static_cast<std::size_t>(
-        std::ranges::find(workers_, one.owner, [](const auto& w) { return w.get(); }) -
-        workers_.begin());
-    --sockets_per_pool_[worker_index * detail::buffer_class_count +
-                        static_cast<std::size_t>(one.shared.options.pool)];
+    --sockets_per_pool_[pool_index(one)];
     endpoint_state& endpoint = *endpoints_[one.endpoint];
     if (!is_gone(endpoint)) return;
     endpoint.is_closed = true;
@@ -275,7 +290,9 @@ void port::implementation::on_detached(socket_state& one) {
 
 void port::implementation::free_if_done(endpoint_state& endpoint) noexcept {
     if (!endpoint.is_released || !endpoint.is_closed) return;
-    released_ += stats_of(endpoint);
+    quoit::stats counted = stats_of(endpoint);
+    counted.leases_held = 0;  // a gauge; stats_of_all() has it of the pools
+    released_ += counted;
     for (const std::uint32_t tag : endpoint.sockets) {
         std::erase(paused_, tag);
         std::erase(unflushed_, tag);

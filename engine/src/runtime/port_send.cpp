@@ -18,8 +18,6 @@ using detail::socket_state;
 
 // Flushed when this many wait, whether the turn has ended or not: one system call's worth.
 constexpr std::size_t flush_at_count = 64;
-// What a queued datagram costs beside its payload: an empty one is not free.
-constexpr std::size_t entry_cost = 64;
 
 constexpr address broadcast_host_of(std::uint16_t port_number) noexcept {
     return {ip::v4({255, 255, 255, 255}), port_number};
@@ -27,7 +25,8 @@ constexpr address broadcast_host_of(std::uint16_t port_number) noexcept {
 
 std::size_t size_of(std::span<const byte_view> pieces) noexcept {
     std::size_t size = 0;
-    for (const byte_view& piece : pieces) size += piece.size();
+    for (const byte_view& piece : pieces)
+        size += piece.size();
     return size;
 }
 
@@ -71,20 +70,26 @@ status port::implementation::send(endpoint_state& endpoint, std::span<const byte
     const std::size_t size = size_of(pieces);
     if (const std::error_code refused = check(endpoint, size, to)) return refused;
     socket_state& one = *sender_for(endpoint, to, tag_preferred);
-    if (endpoint.options.report_refused_on_send && endpoint.peer && pieces.size() == 1 &&
-        one.queue.is_empty()) {
-        status sent = try_send(endpoint, pieces.front(), to);
+    if (endpoint.options.report_refused_on_send && endpoint.peer && one.queue.is_empty()) {
+        status sent = try_send(endpoint, pieces, to);
         if (sent || sent != errc::would_block) return sent;
     }
-    const auto is_full = [&] {
-        return one.queue.byte_count() + one.queue.count() * entry_cost + size + entry_cost >
-               endpoint.options.send_queue_size_max;
-    };
-    if (is_full()) flush(one);
-    if (is_full()) return errc::would_block;
+    if (!has_room(endpoint, one, size)) return errc::would_block;
     one.queue.push(pieces, endpoint.peer ? nullptr : to);
     queued(endpoint, one);
     return {};
+}
+
+// One datagram is always taken, so that a bound smaller than it does not shut the endpoint up.
+bool port::implementation::has_room(endpoint_state& endpoint, socket_state& one, std::size_t size) {
+    const auto is_full = [&] {
+        return !one.queue.is_empty() && one.queue.cost() + size + detail::send_queue::entry_cost >
+                                            endpoint.options.send_queue_size_max;
+    };
+    if (is_full()) flush(one);
+    if (!is_full()) return true;
+    endpoint.is_above_high_water = true;  // who was refused is told when there is room
+    return false;
 }
 
 status port::implementation::send(endpoint_state& endpoint, datagram&& received,
@@ -99,6 +104,7 @@ status port::implementation::send(endpoint_state& endpoint, datagram&& received,
         if (sent) received = datagram();
         return sent;
     }
+    if (!has_room(endpoint, one, received.size())) return errc::would_block;
     one.queue.push(std::move(received), endpoint.peer ? nullptr : to);
     queued(endpoint, one);
     return {};
@@ -116,19 +122,30 @@ void port::implementation::queued(endpoint_state& endpoint, socket_state& one) {
     }
 }
 
-status port::implementation::try_send(endpoint_state& endpoint, byte_view payload,
+status port::implementation::try_send(endpoint_state& endpoint, std::span<const byte_view> pieces,
                                       const address* to) {
-    if (const std::error_code refused = check(endpoint, payload.size(), to)) return refused;
+    const std::size_t size = size_of(pieces);
+    if (const std::error_code refused = check(endpoint, size, to)) return refused;
     socket_state& one = *sender_for(endpoint, to, ~std::uint32_t{0});
     if (!one.queue.is_empty()) flush(one);
     if (!one.queue.is_empty()) return errc::would_block;
-    const detail::outgoing message{.payload = payload.bytes(), .to = endpoint.peer ? nullptr : to};
+    std::vector<std::byte> gathered;
+    std::span<const std::byte> payload;
+    if (pieces.size() == 1) {
+        payload = pieces.front().bytes();
+    } else {
+        for (const byte_view& piece : pieces) {
+            gathered.insert(gathered.end(), piece.data(), piece.data() + piece.size());
+        }
+        payload = gathered;
+    }
+    const detail::outgoing message{.payload = payload, .to = endpoint.peer ? nullptr : to};
     const detail::send_result sent = send_now(one, std::span(&message, 1));
     if (sent.error == EAGAIN || sent.error == EWOULDBLOCK) return errc::would_block;
     if (sent.error != 0) return std::error_code(sent.error, std::system_category());
     ++endpoint.ledger.sent.accepted;
     ++endpoint.ledger.sent.sent;
-    endpoint.ledger.sent.bytes += payload.size();
+    endpoint.ledger.sent.bytes += size;
     return {};
 }
 
@@ -156,7 +173,8 @@ void port::implementation::flush() noexcept {
 }
 
 void port::implementation::flush(endpoint_state& endpoint) noexcept {
-    for (const std::uint32_t tag : endpoint.sockets) flush(socket(tag));
+    for (const std::uint32_t tag : endpoint.sockets)
+        flush(socket(tag));
 }
 
 void port::implementation::flush(socket_state& one) noexcept {
@@ -167,6 +185,7 @@ void port::implementation::flush(socket_state& one) noexcept {
             endpoint.ledger.sent,
             [&](std::span<const detail::outgoing> messages) { return send_now(one, messages); },
             [&](int refusal) { on_refusal(one, refusal, 1); });
+        one.refusals_unconfirmed += one.queue.take_refusals_unheard();
         if (outcome == detail::send_queue::outcome::blocked) {
             one.is_blocked = true;
             give(one, order_kind::writable);
@@ -184,7 +203,8 @@ void port::implementation::flush(socket_state& one) noexcept {
 
 std::size_t port::implementation::send_queue_size(const endpoint_state& of) const noexcept {
     std::size_t size = 0;
-    for (const std::uint32_t tag : of.sockets) size += sockets_[tag]->queue.byte_count();
+    for (const std::uint32_t tag : of.sockets)
+        size += sockets_[tag]->queue.cost();
     return size;
 }
 

@@ -10,6 +10,8 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 namespace quoit {
 
@@ -25,8 +27,7 @@ using detail::socket_state;
 
 result<std::size_t> port::implementation::turn(clock::time_point deadline, port_events& events) {
     if (is_forked()) return failure(errc::forked, "turn a port of the parent process");
-    if (thread_ == std::thread::id()) thread_ = std::this_thread::get_id();
-    QUOIT_DEBUG_ASSERT(is_called_from_its_thread(), "a port was turned by a foreign thread");
+    belong_to_this_thread();
     arrived_ = 0;
     flush();
     resume_paused();
@@ -43,6 +44,7 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
 }
 
 void port::implementation::wake() noexcept {
+    if (is_forked()) return;  // the eventfd is the parent's too
     // Before the eventfd: whoever clears that looks at this afterwards.
     is_woken_.store(true, std::memory_order_release);
     if (is_inline()) {
@@ -71,7 +73,7 @@ bool port::implementation::take_wake() noexcept {
 
 void port::implementation::wait_threaded(clock::time_point deadline) {
     for (const auto& worker : workers_) {
-        worker->flush_orders();
+        if (worker->flush_orders()) ++wakeups_;
         for (std::size_t i = 0; i < detail::buffer_class_count; ++i) {
             worker->pool(static_cast<detail::buffer_class>(i)).wake_if_starved();
         }
@@ -87,12 +89,21 @@ void port::implementation::wait_threaded(clock::time_point deadline) {
     }
 }
 
+void port::implementation::belong_to_this_thread() noexcept {
+    const std::thread::id here = std::this_thread::get_id();
+    std::thread::id before{};
+    // Relaxed: a thread compares it with itself only.
+    if (!thread_.compare_exchange_strong(before, here, std::memory_order_relaxed)) {
+        QUOIT_DEBUG_ASSERT(before == here, "a port was used by a foreign thread");
+    }
+}
+
 void port::implementation::sleep_until_woken(clock::time_point deadline) noexcept {
     // Before the sleep is published, never after: a wake-up behind it must not be lost.
     detail::system::event_clear(waker_->descriptor());
     waker_->parking.prepare_to_sleep();
-    const bool has_events = std::ranges::any_of(
-        workers_, [](const auto& worker) { return worker->has_events(); });
+    const bool has_events =
+        std::ranges::any_of(workers_, [](const auto& worker) { return worker->has_events(); });
     if (!has_events && !is_woken_.load(std::memory_order_acquire)) {
         const timespec left =
             deadline == no_deadline ? timespec{} : detail::system::time_until(deadline);
@@ -138,10 +149,11 @@ void port::implementation::deliver(std::span<const event> events) noexcept {
     is_delivering_ = false;
 }
 
-// A backend that delivers must not be called (backend.hpp, rule 2).
+// A backend that delivers must not be called (backend.hpp, rule 2). A worker's queue may always be
+// pushed to.
 void port::implementation::give(socket_state& one, order_kind what) {
     const detail::order wanted{.kind = what, .tag = one.tag, .socket = &one.shared};
-    if (is_delivering_) {
+    if (is_delivering_ && is_inline()) {
         deferred_.push_back(wanted);
     } else {
         one.owner->give(wanted);
@@ -169,9 +181,19 @@ void port::implementation::receive(socket_state& one, const event& what) {
         pool.release(what.buffer);
         return;
     }
+    one.refusals_unconfirmed = 0;  // there is somebody
     detail::parsed_message message = detail::parse_message(
         pool.used(what.buffer, what.value), layout, endpoint.options.payload_size_max);
-    if (message.state != detail::message_state::valid) {
+    // Control data that is cut may hide that this is a train; without GRO it only lacks metadata that
+    // nobody here asked for (an option set on descriptor()).
+    const bool is_whole =
+        message.state == detail::message_state::valid ||
+        (message.state == detail::message_state::control_cut && !one.shared.options.has_gro);
+    // Between bind and connect the socket took anybody's.
+    const bool is_strange = endpoint.peer && is_whole &&
+                            (message.first.peer.host() != endpoint.peer->host() ||
+                             message.first.peer.port() != endpoint.peer->port());
+    if (!is_whole || is_strange) {
         ledger.dropped.invalid += detail::datagram_count(what.value, what.segment, layout);
         pool.release(what.buffer);
         return;
@@ -180,7 +202,8 @@ void port::implementation::receive(socket_state& one, const event& what) {
     message.first.local_port = one.local.port();
     const std::uint32_t count = message.count();
     const bool is_train = count > 1;
-    ledger.bytes += is_train ? message.size_total : message.first.size;
+    ledger.bytes +=
+        is_train ? std::min(message.size_total, count * message.first.size) : message.first.size;
     ledger.empty += message.size_total == 0 ? 1U : 0U;
     ledger.truncated += message.first.original_size > message.first.size ? count : 0U;
     if (is_train) {
@@ -200,6 +223,11 @@ void port::implementation::receive(socket_state& one, const event& what) {
             set_paused(full, was_paused);
         }
     }
+    if (endpoint.options.on_full == when_full::drop_oldest) {
+        // The bound that the buffers set: the kernel would drop the newest.
+        while (pool.leased_by(one.tag) * 2 > pool.count() && endpoint.received.drop_oldest()) {
+        }
+    }
     pause_if_greedy(one, what.pool);
 }
 
@@ -208,15 +236,15 @@ void port::implementation::receive(socket_state& one, const event& what) {
 void port::implementation::pause_if_greedy(socket_state& one, detail::buffer_class pool_class) {
     const detail::buffer_pool& pool = one.owner->pool(pool_class);
     if (one.is_paused_by_leases || pool.leased_by(one.tag) * 2 <= pool.count()) return;
-    const auto worker_index = static_cast<std::size_t>(
-        std::ranges::find(workers_, one.owner, [](const auto& w) { return w.get(); }) -
-        workers_.begin());
-    const std::uint32_t sharing = sockets_per_pool_[worker_index * detail::buffer_class_count +
-                                                    static_cast<std::size_t>(pool_class)];
-    if (sharing < 2) return;
+    if (sharing(one) < 2) return;
     const bool was_paused = one.is_paused();
     one.is_paused_by_leases = true;
     set_paused(one, was_paused);
+}
+
+// Sockets that receive into the same pool.
+std::uint32_t port::implementation::sharing(const socket_state& one) const noexcept {
+    return sockets_per_pool_[pool_index(one)];
 }
 
 void port::implementation::set_paused(socket_state& one, bool was_paused) {
@@ -232,7 +260,10 @@ void port::implementation::resume_paused() {
         if (one.is_leaving) return true;
         if (endpoint.is_closing) return false;  // unread until it has left
         const detail::buffer_pool& pool = one.owner->pool(one.shared.options.pool);
-        if (pool.leased_by(tag) * 4 <= pool.count()) one.is_paused_by_leases = false;
+        // A little below the half, so that it does not go to and fro; all of it when alone.
+        if (pool.leased_by(tag) * 16 <= pool.count() * 7 || sharing(one) < 2) {
+            one.is_paused_by_leases = false;
+        }
         if (endpoint.received.datagram_count() * 2 <= endpoint.received.size_max()) {
             one.is_paused_by_inbox = false;
         }
@@ -244,9 +275,10 @@ void port::implementation::resume_paused() {
 
 void port::implementation::on_refusal(socket_state& one, int refusal, std::uint32_t count) {
     endpoint_state& endpoint = *endpoints_[one.endpoint];
+    if (refusal == ECONNREFUSED) count += std::exchange(one.refusals_unconfirmed, 0);
     endpoint.ledger.received.refused += count;
     if (endpoint.is_closing || !endpoint.peer) return;  // counted; nobody to tell
-    for (std::uint32_t i = 0; i < count; ++i) endpoint.received.push_error(refusal);
+    endpoint.received.push_error(refusal, count);
     endpoint.has_readable = true;
     list(endpoint);
 }

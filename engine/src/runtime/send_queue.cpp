@@ -132,7 +132,8 @@ void send_queue::clear() noexcept {
 
 std::size_t send_queue::drop() noexcept {
     const std::size_t dropped = count();
-    while (!is_empty()) release_front();
+    while (!is_empty())
+        release_front();
     clear();
     return dropped;
 }

@@ -27,6 +27,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace quoit::detail {
@@ -54,6 +55,11 @@ class send_queue {
     [[nodiscard]] std::size_t count() const noexcept { return entries_.size() - head_; }
     /// Payload bytes that wait.
     [[nodiscard]] std::size_t byte_count() const noexcept { return bytes_waiting_; }
+    /// What a queued datagram costs beside its payload, in bytes: an empty one is not free.
+    static constexpr std::size_t entry_cost = 64;
+    [[nodiscard]] std::size_t cost() const noexcept {
+        return bytes_waiting_ + count() * entry_cost;
+    }
 
     /// `send(std::span<const outgoing>) -> send_result`; `refused(int errno)` hears of refusals.
     template <class Send, class Refused>
@@ -62,7 +68,7 @@ class send_queue {
             const send_result result = send(gather());
             account(result.sent, ledger);
             ledger.resent += result.refusals;
-            for (std::uint32_t i = 0; i < result.refusals; ++i) refused(ECONNREFUSED);
+            refusals_unheard_ += result.refusals;
             if (result.error == 0) continue;
             if (result.error == EAGAIN || result.error == EWOULDBLOCK) {
                 ++ledger.blocked;
@@ -79,6 +85,11 @@ class send_queue {
         }
         clear();
         return outcome::empty;
+    }
+
+    /// Refusals that sendmmsg(2) seems to have kept to itself (net/send.hpp), since the last call.
+    [[nodiscard]] std::uint32_t take_refusals_unheard() noexcept {
+        return std::exchange(refusals_unheard_, 0);
     }
 
     /// Drops what waits; returns how many datagrams that was.
@@ -110,6 +121,7 @@ class send_queue {
     std::size_t bytes_dead_ = 0;  // of bytes_, those of entries that are gone
     std::size_t bytes_waiting_ = 0;
     std::size_t leases_ = 0;
+    std::uint32_t refusals_unheard_ = 0;
     std::vector<outgoing> batch_;
 };
 

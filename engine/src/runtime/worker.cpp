@@ -43,38 +43,40 @@ result<std::unique_ptr<worker>> worker::create(const options& wanted, event_sink
     for (;;) {
         if (auto pools = made->make_pools(counts); !pools) return std::unexpected(pools.error());
         backend = made->make_backend_of(wanted.backend);
-        const bool is_short_of_memory =
-            !backend && backend.error() == std::errc::not_enough_memory;
+        const bool is_short_of_memory = !backend && backend.error() == std::errc::not_enough_memory;
         if (!is_short_of_memory || std::ranges::max(counts) <= buffer_count_min) break;
-        for (auto& count : counts) count = std::max(count / 2, std::min(count, buffer_count_min));
+        for (auto& count : counts)
+            count = std::max(count / 2, std::min(count, buffer_count_min));
     }
+    std::string reason;
     if (!backend && wanted.backend == backend::automatic) {
-        const std::string reason = backend.error().message();
+        reason = backend.error().message();
+        if (auto pools = made->make_pools(wanted.buffer_counts); !pools) {
+            return std::unexpected(pools.error());
+        }
         backend = made->make_backend_of(backend::epoll);
-        if (backend) made->about_.reason = reason;
     }
     if (!backend) return std::unexpected(backend.error());
     made->backend_ = *std::move(backend);
-    const std::string reason = std::move(made->about_.reason);
     made->about_ = made->backend_->about();
-    if (made->about_.reason.empty()) made->about_.reason = reason;
+    if (made->about_.reason.empty()) made->about_.reason = std::move(reason);
 
     std::size_t buffers = 0;
-    for (const auto& pool : made->pools_) buffers += pool->count();
+    for (const auto& pool : made->pools_)
+        buffers += pool->count();
     made->returned_.reserve(buffers);
     if (made->is_threaded_) {
         const std::size_t events_per_socket = 4;
         const std::size_t orders_per_socket = 4;
-        made->down_ = std::make_unique<spsc_queue<event>>(
-            buffers + events_per_socket * made->socket_count_max_);
+        made->down_ = std::make_unique<spsc_queue<event>>(buffers + events_per_socket *
+                                                                        made->socket_count_max_);
         made->up_ =
             std::make_unique<spsc_queue<order>>(orders_per_socket * made->socket_count_max_);
     }
     return made;
 }
 
-result<void> worker::make_pools(
-    const std::array<std::uint32_t, buffer_class_count>& counts) {
+result<void> worker::make_pools(const std::array<std::uint32_t, buffer_class_count>& counts) {
     for (std::size_t i = 0; i < buffer_class_count; ++i) {
         auto pool = buffer_pool::create(
             {.count = counts[i], .stride = strides[i], .socket_count = socket_count_max_});
@@ -87,7 +89,8 @@ result<void> worker::make_pools(
 result<std::unique_ptr<io_backend>> worker::make_backend_of(quoit::backend wanted) {
     backend_options of_backend{
         .pools = {}, .source_count_max = socket_count_max_, .ledger = &ledger_};
-    for (std::size_t i = 0; i < buffer_class_count; ++i) of_backend.pools[i] = pools_[i].get();
+    for (std::size_t i = 0; i < buffer_class_count; ++i)
+        of_backend.pools[i] = pools_[i].get();
     return make_backend(wanted, of_backend);
 }
 
@@ -123,16 +126,19 @@ void worker::give(const order& what) {
         return;
     }
     has_ordered_ = true;
-    if (!waiting_orders_.empty() || !up_->producer_end().push(what)) waiting_orders_.push_back(what);
+    if (!waiting_orders_.empty() || !up_->producer_end().push(what))
+        waiting_orders_.push_back(what);
 }
 
-void worker::flush_orders() noexcept {
-    if (!has_ordered_) return;
+bool worker::flush_orders() noexcept {
+    if (!has_ordered_) return false;
     const std::size_t pushed = up_->producer_end().push(waiting_orders_);
     waiting_orders_.erase(waiting_orders_.begin(),
                           waiting_orders_.begin() + static_cast<std::ptrdiff_t>(pushed));
     has_ordered_ = !waiting_orders_.empty();
-    if (parking_.must_wake()) wake();
+    if (!parking_.must_wake()) return false;
+    wake();
+    return true;
 }
 
 void worker::turn(steady_time deadline) {
@@ -171,7 +177,8 @@ void worker::run() noexcept {
     }
     while (!is_stopping_.load(std::memory_order_acquire)) {
         up_->consumer_end().consume(up_->capacity(), [this](std::span<const order> orders) {
-            for (const order& one : orders) execute(one);
+            for (const order& one : orders)
+                execute(one);
         });
         recycle();
         parking_.prepare_to_sleep();
@@ -184,12 +191,14 @@ void worker::run() noexcept {
         }
     }
     // Between stop()'s flag and the end of its wake-up: one write(2).
-    while (!has_been_woken_.load(std::memory_order_acquire)) std::this_thread::yield();
+    while (!has_been_woken_.load(std::memory_order_acquire))
+        std::this_thread::yield();
     backend_.reset();
 }
 
 bool worker::has_work() const noexcept {
-    if (!up_->consumer_end().is_empty() || is_stopping_.load(std::memory_order_acquire)) return true;
+    if (!up_->consumer_end().is_empty() || is_stopping_.load(std::memory_order_acquire))
+        return true;
     for (std::size_t i = 0; i < buffer_class_count; ++i) {
         if (starved_[i] > 0 && pools_[i]->has_returned()) return true;
     }
@@ -216,25 +225,26 @@ void worker::recycle() {
         if (returned_.empty()) continue;
         backend_->recycle(static_cast<buffer_class>(i), returned_);
         if (starved_[i] == 0) continue;
-        // At least as many sources went on as buffers came back, so this never says too early that
-        // none waits any more.
+        // At least as many sources go on, now or in the turn that follows, as buffers came back; so
+        // this never says too early that none waits any more.
         starved_[i] -= std::min(starved_[i], static_cast<std::uint32_t>(returned_.size()));
         if (is_threaded_ && starved_[i] == 0) pools_[i]->set_starved(false);
     }
 }
 
 void worker::deliver(std::span<const event> events) noexcept {
-    for (const event& one : events) note(one);
+    for (const event& one : events)
+        note(one);
     if (!is_threaded_) {
         inline_sink_.deliver(events);
         return;
     }
-    // All but merged refusals, in as few stretches as there are.
+    // All but what stays here, in as few stretches as there are.
     auto down = down_->producer_end();
     std::size_t first = 0;
     for (std::size_t i = 0; i <= events.size(); ++i) {
         const bool is_end = i == events.size();
-        if (!is_end && !is_merged(events[i])) continue;
+        if (!is_end && !stays_here(events[i])) continue;
         const auto stretch = events.subspan(first, i - first);
         const std::size_t pushed = down.push(stretch);
         QUOIT_ASSERT(pushed == stretch.size(), "the queue to the port has room by construction");
@@ -252,8 +262,9 @@ void worker::note(const event& one) noexcept {
     }
 }
 
-// A refusal behind one that the port has not seen yet: counted, not queued.
-bool worker::is_merged(const event& one) noexcept {
+// A refusal behind one that the port has not seen yet is counted, not queued.
+bool worker::stays_here(const event& one) noexcept {
+    if (one.kind == event_kind::starved) return true;
     if (one.kind != event_kind::failed) return false;
     // Pairs with the port's exchange: it either takes this one too, or finds its event.
     return sockets_[one.tag]->refusals.fetch_add(1, std::memory_order_acq_rel) > 0;

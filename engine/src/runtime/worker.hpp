@@ -9,9 +9,9 @@
 //      buffers ---- returned stack of the pool ------->  recycle
 //
 // The queue down has room for every buffer and for four events of every socket, so that pushing
-// never fails: a buffer is in at most one event, and a socket has at most one each of `starved`,
-// `writable`, `detached` and `failed` on its way: a refusal that follows one the port has not seen
-// yet is counted with it (shared_socket::refusals).
+// never fails: a buffer is in at most one event, and a socket has at most one each of `writable`,
+// `detached` and `failed` on its way: a refusal that follows one the port has not seen yet is counted
+// with it (shared_socket::refusals). `starved` is of no interest to a port and stays here.
 //
 // Wake-ups: one eventfd per worker (its backend's) and one per port. Who sleeps publishes it, looks
 // at its queue again, sleeps; who pushes looks at the flag once per batch (base/parking.hpp).
@@ -95,7 +95,8 @@ class worker final : private event_sink {
     /// Carried out at once by an inline worker; otherwise in order, soon.
     void give(const order& what);
     /// Pushes what did not fit and wakes the thread if something was ordered. Once per port turn.
-    void flush_orders() noexcept;
+    /// Returns whether it did.
+    bool flush_orders() noexcept;
     /// Inline: turns the backend; the sink gets the events.
     void turn(steady_time deadline);
     /// Threaded: calls f(std::span<const event>) for what has come; returns how many.
@@ -132,7 +133,7 @@ class worker final : private event_sink {
     void recycle();
     void deliver(std::span<const event> events) noexcept override;
     void note(const event& one) noexcept;
-    [[nodiscard]] bool is_merged(const event& one) noexcept;
+    [[nodiscard]] bool stays_here(const event& one) noexcept;
     [[nodiscard]] bool has_work() const noexcept;
 
     event_sink& inline_sink_;

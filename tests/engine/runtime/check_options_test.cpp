@@ -115,7 +115,12 @@ TEST(check_udp_options, ASendQueueHoldsAtMostAGibibyte) {
 TEST(check_udp_options, TheLowWaterMarkIsNotAboveTheHighOne) {
     expect_accepted(udp_options{.send_high_water = 0, .send_low_water = 0});
     expect_accepted(udp_options{.send_high_water = 1000, .send_low_water = 1000});
-    expect_accepted(udp_options{.send_high_water = most, .send_low_water = most});
+    constexpr std::uint32_t gigabyte = 1U << 30U;
+    expect_accepted(udp_options{
+        .send_queue_size_max = gigabyte, .send_high_water = gigabyte, .send_low_water = gigabyte});
+    expect_accepted(udp_options{.send_queue_size_max = 1000});
+    expect_refused(udp_options{.send_queue_size_max = 1000, .send_high_water = 1001},
+                   "send_high_water");
     expect_refused(udp_options{.send_high_water = 1000, .send_low_water = 1001}, "send_low_water");
 }
 

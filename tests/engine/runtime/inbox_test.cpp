@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/inbox.hpp"
 
+#include "support/port_fixture.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -117,11 +119,29 @@ TEST_F(inbox_test, AnEmptyDatagramIsADatagram) {
 TEST_F(inbox_test, RefusalsKeepTheirPlaceAmongDatagrams) {
     inbox box(10, when_full::drop_newest);
     push(box, "a");
-    box.push_error(ECONNREFUSED);
+    box.push_error(ECONNREFUSED, 1);
     push(box, "b");
     EXPECT_EQ(box.datagram_count(), 2U);
     EXPECT_EQ(box.readable_count(), 3U);
     EXPECT_EQ(pop_all(box), (strings{"a", "!" + std::to_string(ECONNREFUSED), "b"}));
+}
+
+TEST_F(inbox_test, RefusalsNobodyReadsCostNoMemoryAndAreAllTold) {
+    inbox box(10, when_full::drop_newest);
+    push(box, "a");
+    for (int i = 0; i < 1000; ++i)
+        box.push_error(i % 2 == 0 ? ECONNREFUSED : EHOSTUNREACH, 1);
+    const test::allocation_meter meter;
+    for (int i = 0; i < 100'000; ++i)
+        box.push_error(i % 2 == 0 ? ECONNREFUSED : EHOSTUNREACH, 1);
+    EXPECT_EQ(meter.count(), 0U);
+    EXPECT_EQ(box.readable_count(), 101'001U);
+    EXPECT_EQ(box.pop().to_string(), "a");
+    for (int i = 0; i < 101'000; ++i) {
+        ASSERT_NE(box.front_error(), 0);
+        box.pop_error();
+    }
+    EXPECT_EQ(box.readable_count(), 0U);
 }
 
 TEST_F(inbox_test, KeepsItsOrderWhileItGrows) {
@@ -183,7 +203,7 @@ TEST_F(inbox_test, TakesDatagramsAgainOnceOneWasRead) {
 TEST_F(inbox_test, RefusalsDoNotCountAgainstTheBound) {
     inbox box(1, when_full::drop_newest);
     for (int i = 0; i < 5; ++i)
-        box.push_error(ECONNREFUSED);
+        box.push_error(ECONNREFUSED, 1);
     EXPECT_FALSE(box.is_full());
     push(box, "a");
     EXPECT_EQ(box.counted().dropped_full, 0U);
@@ -192,7 +212,7 @@ TEST_F(inbox_test, RefusalsDoNotCountAgainstTheBound) {
 
 TEST_F(inbox_test, DropOldestDropsOldRefusalsWithTheDatagramsTheyWereNewsBefore) {
     inbox box(1, when_full::drop_oldest);
-    box.push_error(ECONNREFUSED);
+    box.push_error(ECONNREFUSED, 1);
     push(box, "a");
     push(box, "b");
     EXPECT_EQ(box.counted().dropped_full, 1U);
@@ -283,7 +303,7 @@ TEST_F(inbox_test, WhatIsAbandonedIsCountedAndGivenBack) {
     inbox box(10, when_full::drop_newest);
     push(box, "a");
     push(box, "bbcc", 2);
-    box.push_error(ECONNREFUSED);
+    box.push_error(ECONNREFUSED, 1);
     box.abandon();
     EXPECT_EQ(box.readable_count(), 0U);
     EXPECT_EQ(box.counted().abandoned, 3U);
@@ -305,7 +325,7 @@ TEST_F(inbox_test, ItsCountsAddUpUnderEveryPolicy) {
         inbox box(7, policy);
         for (int round = 0; round < 100; ++round) {
             push(box, "aabbc", round % 3 == 0 ? std::uint16_t{2} : std::uint16_t{0});
-            if (round % 4 == 0) box.push_error(ECONNREFUSED);
+            if (round % 4 == 0) box.push_error(ECONNREFUSED, 1);
             // Read less than comes until the end, so that it is full most of the time.
             if (round % 2 == 0 && box.front_error() != 0) box.pop_error();
             if (round % 2 == 0 && box.datagram_count() > 0 && box.front_error() == 0) {

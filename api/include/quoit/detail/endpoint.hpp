@@ -48,7 +48,7 @@ class loop_endpoint : public chain_link<while_draining> {
   public:
     class reader;
 
-    loop_endpoint(loop_core& core, endpoint_id id, const udp_options& options);
+    loop_endpoint(loop_core& core, endpoint_id id);
 
     void retain() noexcept { ++references_; }
     void release() noexcept {
@@ -110,8 +110,8 @@ class loop_endpoint : public chain_link<while_draining> {
     bool is_closed_ = false;
     bool was_aborted_ = false;
     std::uint32_t references_ = 0;
-    std::uint32_t send_high_water_;
-    std::uint32_t send_low_water_;
+    std::uint32_t send_high_water_ = 0;
+    std::uint32_t send_low_water_ = 0;
     std::vector<address> local_;
     quoit::stats last_stats_;
 };

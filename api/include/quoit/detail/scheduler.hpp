@@ -17,9 +17,15 @@
 //      runs another task's code, and the stack does not grow with the number of awaits.
 //   2. A waiter is in at most one chain (a wait list or the ready list) and in at most one heap.
 //      Its destructor takes it out, so a suspended frame can be destroyed at any time.
-//   3. Cancellation is sticky: once a context is cancelled, every await in it answers
-//      errc::canceled, without suspending. A task that goes on awaiting nevertheless is dropped
-//      after canceled_awaits_max of them, so that no loop can be kept from ending.
+//   3. Cancellation is sticky: once a context is cancelled, every await of a waiter in it answers
+//      errc::canceled, without suspending, whatever else it would have answered (those that wait
+//      for what they cancel, join() of a group and with_timeout(), wait for its end instead). A
+//      task that goes on awaiting nevertheless is dropped after canceled_awaits_max of them.
+//   4. What keeps a loop from ending all the same is a task that never comes back to it: it
+//      computes, or it awaits in a loop what never suspends. Of that kind are, in a task that is
+//      not cancelled, reads of a closed endpoint; in any task, tasks that return before they wait
+//      (with_timeout() with a limit that is no time). Nothing else runs meanwhile, so there is
+//      nobody to cancel or to drop it.
 //
 // Thread safety: none; all of it belongs to the loop's thread.
 #pragma once
@@ -113,15 +119,16 @@ class waiter : public chain_link<>, public timer_node {
         enlist(frame, context, limit, list);
         return true;
     }
-    /// It asked for nonsense, or was cancelled.
+    /// It was cancelled, or asked for nonsense.
     [[nodiscard]] bool answers_at_once(const task_context& context,
                                        const time_limit& limit) noexcept {
-        if (!limit.is_valid()) {
-            answer_ = outcome::invalid;
-            return true;
-        }
+        // Cancellation first: every await of a cancelled task counts towards its giving up.
         if (context.is_canceled()) {
             answer_ = outcome::canceled;
+            return true;
+        }
+        if (!limit.is_valid()) {
+            answer_ = outcome::invalid;
             return true;
         }
         return false;
@@ -192,6 +199,8 @@ class spawned : public chain_link<in_scheduler>,
     void ended() noexcept;
 
     [[nodiscard]] bool is_done() const noexcept { return is_done_; }
+    /// Its frames are being destroyed, or were: it is dropped, or came to its end.
+    [[nodiscard]] bool is_ending() const noexcept { return is_ending_; }
     /// Its context was cancelled before it ended.
     [[nodiscard]] bool was_canceled() const noexcept { return was_canceled_; }
     /// Whoever calls this has observed the exception; the second time there is none.
@@ -234,7 +243,7 @@ class spawned : public chain_link<in_scheduler>,
     spawn_group* group_ = nullptr;
     std::uint32_t references_ = 0;
     bool is_done_ = false;
-    bool is_dropping_ = false;
+    bool is_ending_ = false;  // and then nothing more is to be dropped
     bool was_canceled_ = false;
 };
 

@@ -18,10 +18,9 @@
 
 #include "base/assert.hpp"
 #include "base/file_descriptor.hpp"
-#include "base/intrusive_list.hpp"
 #include "net/system.hpp"
 
-#include <quoit/address.hpp>
+#include <quoit/detail/chain.hpp>
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -40,12 +39,13 @@ constexpr std::size_t ready_per_turn = 64;
 constexpr std::size_t messages_per_call = 64;
 constexpr std::uint64_t wake_token = ~std::uint64_t{0};
 
-struct source : list_node<> {  // the list is the line of starved ones
+struct source : chain_link<> {  // the list is the line of starved ones
     int fd = -1;
     source_options options;
     std::uint32_t index = 0;
     std::uint32_t events_watched = 0;
-    int pending_error = 0;     // taken from the socket, not yet reported
+    int pending_error = 0;  // the latest of those taken from the socket and not yet reported
+    std::uint32_t pending_error_count = 0;
     bool is_used = false;
     bool is_detached = false;  // its last event is still to come
     bool is_paused = false;
@@ -65,10 +65,13 @@ class epoll_backend final : public io_backend {
         for (std::size_t pool = 0; pool < buffer_class_count; ++pool) {
             auto& free = free_[pool];
             free.reserve(pools_[pool]->count());
-            for (std::uint32_t i = pools_[pool]->count(); i > 0; --i) free.push_back(i - 1);
+            for (std::uint32_t i = pools_[pool]->count(); i > 0; --i)
+                free.push_back(i - 1);
         }
-        for (std::uint32_t i = 0; i < sources_.size(); ++i) sources_[i].index = i;
-        for (std::uint32_t i = options.source_count_max; i > 0; --i) unused_.push_back(i - 1);
+        for (std::uint32_t i = 0; i < sources_.size(); ++i)
+            sources_[i].index = i;
+        for (std::uint32_t i = options.source_count_max; i > 0; --i)
+            unused_.push_back(i - 1);
         detached_.reserve(options.source_count_max);
         recheck_.reserve(options.source_count_max);
     }
@@ -89,7 +92,6 @@ class epoll_backend final : public io_backend {
     [[nodiscard]] bool reads(const source& one) const noexcept {
         return !one.is_paused && !one.is_starved && !one.is_detached;
     }
-    int wait(steady_time deadline);
     void handle(const epoll_event& ready);
     void receive(source& one);
     [[nodiscard]] int receive_once(source& one, std::size_t count_max);
@@ -97,6 +99,7 @@ class epoll_backend final : public io_backend {
     void deliver_message(source& one, std::uint32_t buffer, const mmsghdr& message);
     void starve(source& one);
     void feed_starved(std::size_t pool);
+    static void note_error(source& one, int error);
     void report_error(source& one);
     void emit(const source& one, event what);
     void flush();
@@ -111,11 +114,11 @@ class epoll_backend final : public io_backend {
     capabilities about_;
 
     std::vector<source> sources_;
-    std::vector<std::uint32_t> unused_;     // source slots
-    std::vector<std::uint32_t> detached_;   // whose last event is due
-    std::vector<std::uint32_t> recheck_;    // sources with an error that epoll tells no more
+    std::vector<std::uint32_t> unused_;    // source slots
+    std::vector<std::uint32_t> detached_;  // whose last event is due
+    std::vector<std::uint32_t> recheck_;   // sources with an error that epoll tells no more
     std::array<std::vector<std::uint32_t>, buffer_class_count> free_;
-    std::array<intrusive_list<source>, buffer_class_count> starved_;  // first in, first out
+    std::array<chain<source>, buffer_class_count> starved_;  // first in, first out
 
     // Of the turn that runs.
     event_sink* sink_ = nullptr;
@@ -132,9 +135,9 @@ int epoll_backend::watch_waker() noexcept {
 
 source_id epoll_backend::attach(int fd, const source_options& options) {
     QUOIT_ASSERT(!unused_.empty(), "more sources than source_count_max");
-    QUOIT_ASSERT(options.layout.payload_offset() <
-                     pools_[static_cast<std::size_t>(options.pool)]->stride(),
-                 "a layout that does not fit the buffers of its pool");
+    QUOIT_ASSERT(
+        options.layout.payload_offset() < pools_[static_cast<std::size_t>(options.pool)]->stride(),
+        "a layout that does not fit the buffers of its pool");
     source& made = sources_[unused_.back()];
     unused_.pop_back();
     made.fd = fd;
@@ -143,6 +146,7 @@ source_id epoll_backend::attach(int fd, const source_options& options) {
     made.is_detached = made.is_paused = made.is_starved = false;
     made.wants_writable = made.is_rechecked = false;
     made.pending_error = 0;
+    made.pending_error_count = 0;
     watch(made, true);
     return {made.index};
 }
@@ -161,7 +165,7 @@ void epoll_backend::watch(source& one, bool is_new) {
     ++ledger_.system_calls;
     // ENOMEM and max_user_watches (ENOSPC): the source cannot be heard, and says so.
     if (error < 0) {
-        one.pending_error = -error;
+        note_error(one, -error);
         recheck(one);
     }
 }
@@ -250,7 +254,8 @@ void epoll_backend::turn(steady_time deadline, event_sink& sink) {
         system::epoll_wait(epoll_.get(), ready, deadline == no_deadline ? nullptr : &left);
     ++ledger_.system_calls;
     // EINTR: a signal; whoever turns us looks at what it brought and comes back.
-    for (int i = 0; i < count; ++i) handle(ready[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < count; ++i)
+        handle(ready[static_cast<std::size_t>(i)]);
     // Those that were in line before; receive() may put some in line anew, for the next turn.
     for (std::size_t count_now = recheck_.size(); count_now > 0; --count_now) {
         source& one = sources_[recheck_.front()];
@@ -283,7 +288,7 @@ void epoll_backend::handle(const epoll_event& ready) {
         [[maybe_unused]] const int failed =
             system::get_option(one.fd, SOL_SOCKET, SO_ERROR, &error, &size);
         ++ledger_.system_calls;
-        if (error != 0) one.pending_error = error;
+        if (error != 0) note_error(one, error);
     }
 }
 
@@ -299,7 +304,7 @@ void epoll_backend::receive(source& one) {
         const int got = receive_once(one, count_max);
         if (got < 0 && got != -EAGAIN && got != -EINTR) {
             const bool is_first = one.pending_error == 0;
-            one.pending_error = -got;
+            note_error(one, -got);
             if (is_first) continue;
         }
         if (one.pending_error == 0) return;
@@ -343,7 +348,8 @@ int epoll_backend::receive_once(source& one, std::size_t count_max) {
                                          MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
     ++ledger_.system_calls;
     const std::size_t count = got > 0 ? static_cast<std::size_t>(got) : 0;
-    for (std::size_t i = count; i < count_max; ++i) pool.poison(free[free.size() - 1 - i]);
+    for (std::size_t i = count; i < count_max; ++i)
+        pool.poison(free[free.size() - 1 - i]);
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t buffer = free.back();
         free.pop_back();
@@ -370,10 +376,17 @@ void epoll_backend::deliver_message(source& one, std::uint32_t buffer, const mms
                .kind = event_kind::datagram});
 }
 
+void epoll_backend::note_error(source& one, int error) {
+    one.pending_error = error;
+    ++one.pending_error_count;
+}
+
 void epoll_backend::report_error(source& one) {
-    emit(one, {.value = static_cast<std::uint32_t>(std::exchange(one.pending_error, 0)),
-               .kind = event_kind::failed});
-    ++ledger_.rearmed_error;
+    const auto error = static_cast<std::uint32_t>(std::exchange(one.pending_error, 0));
+    for (; one.pending_error_count > 0; --one.pending_error_count) {
+        emit(one, {.value = error, .kind = event_kind::failed});
+        ++ledger_.rearmed_error;
+    }
 }
 
 void epoll_backend::emit(const source& one, event what) {
@@ -402,9 +415,8 @@ result<std::unique_ptr<io_backend>> make_epoll_backend(const backend_options& op
     if (waker < 0) {
         return failure(std::error_code(-waker, std::system_category()), "create an eventfd");
     }
-    auto made =
-        std::make_unique<epoll_backend>(options, std::move(reason), std::move(epoll_owner),
-                                        file_descriptor(waker));
+    auto made = std::make_unique<epoll_backend>(options, std::move(reason), std::move(epoll_owner),
+                                                file_descriptor(waker));
     if (const int error = made->watch_waker(); error < 0) {
         return failure(std::error_code(-error, std::system_category()), "watch an eventfd");
     }

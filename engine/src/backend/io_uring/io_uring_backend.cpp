@@ -22,8 +22,9 @@
 #include "backend/io_uring/ring.hpp"
 #include "base/assert.hpp"
 #include "base/file_descriptor.hpp"
-#include "base/intrusive_list.hpp"
 #include "net/system.hpp"
+
+#include <quoit/detail/chain.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -38,7 +39,8 @@ namespace quoit::detail {
 namespace {
 
 constexpr unsigned submission_count = 256;
-// Completions beside those that name a buffer: wake-ups, cancels and errors of one turn.
+// Completions beside those that name a buffer: wake-ups, cancels and errors of one turn. Should more
+// come than there is room for, the kernel keeps them until the next turn.
 constexpr unsigned completion_slack = 256;
 
 // What would come back for ever: a descriptor that is closed or none to receive from, a buffer
@@ -65,20 +67,21 @@ struct token {
     }
 };
 
-struct source : list_node<> {  // the list is the line of starved ones
+struct source : chain_link<> {  // the list is the line of starved ones
     int fd = -1;
     source_options options;
     std::uint32_t index = 0;
     msghdr header{};  // only its lengths matter; read by the kernel when the receive is submitted
-    int pending_error = 0;
+    int pending_error = 0;  // the latest of those not yet reported, and how many
+    std::uint32_t pending_error_count = 0;
     bool is_used = false;
-    bool is_detached = false;   // its last event is still to come
+    bool is_detached = false;  // its last event is still to come
     bool is_paused = false;
     bool is_starved = false;
-    bool is_armed = false;      // a receive is in flight
-    bool is_cancelling = false; // ... and shall end
+    bool is_armed = false;       // a receive is in flight
+    bool is_cancelling = false;  // ... and shall end
     std::uint32_t cancels_in_flight = 0;
-    bool is_polling = false;    // a request for writability is in flight
+    bool is_polling = false;  // a request for writability is in flight
 };
 
 class io_uring_backend final : public io_backend {
@@ -127,11 +130,12 @@ class io_uring_backend final : public io_backend {
     capabilities about_;
     std::uint64_t system_calls_counted_ = 0;
     bool is_waker_polled_ = false;
+    bool was_woken_ = false;  // in the turn that runs
 
     std::vector<source> sources_;
-    std::vector<std::uint32_t> unused_;    // source slots
-    std::vector<std::uint32_t> failed_;    // with an error that waits for datagrams ahead of it
-    std::array<intrusive_list<source>, buffer_class_count> starved_;  // first in, first out
+    std::vector<std::uint32_t> unused_;  // source slots
+    std::vector<std::uint32_t> failed_;  // with an error that waits for datagrams ahead of it
+    std::array<chain<source>, buffer_class_count> starved_;  // first in, first out
 
     // What has happened since the last delivery; delivered in turn() only.
     event_sink* sink_ = nullptr;
@@ -147,10 +151,12 @@ io_uring_backend::io_uring_backend(const backend_options& options, std::unique_p
       waker_(std::move(waker)), sources_(options.source_count_max) {
     about_.backend = backend::io_uring;
     about_.defer_taskrun = ring_->has_defer_taskrun();
-    for (std::uint32_t i = 0; i < sources_.size(); ++i) sources_[i].index = i;
+    for (std::uint32_t i = 0; i < sources_.size(); ++i)
+        sources_[i].index = i;
     unused_.reserve(sources_.size());
     failed_.reserve(sources_.size());
-    for (std::uint32_t i = options.source_count_max; i > 0; --i) unused_.push_back(i - 1);
+    for (std::uint32_t i = options.source_count_max; i > 0; --i)
+        unused_.push_back(i - 1);
     batch_.reserve(batch_size_max + sources_.size());
 }
 
@@ -172,6 +178,7 @@ source_id io_uring_backend::attach(int fd, const source_options& options) {
     made.header.msg_namelen = options.layout.name_size;
     made.header.msg_controllen = options.layout.control_size;
     made.pending_error = 0;
+    made.pending_error_count = 0;
     made.is_used = true;
     made.is_detached = made.is_paused = made.is_starved = false;
     // Otherwise the kernel would answer -EFAULT, for ever.
@@ -224,7 +231,6 @@ void io_uring_backend::detach(source_id id) {
     // close(2) with a multishot armed would do nothing visible: the port stays bound and datagrams
     // keep arriving. So: submit what is prepared for this descriptor, cancel all of it, and see the
     // final completion in the queue; it is handled by the next turn.
-    ring_->submit();
     const std::uint64_t receiving = token{operation::receive, one.index}.pack();
     const std::uint64_t polling = token{operation::writable, one.index}.pack();
     const auto is_final = [](const io_uring_cqe& completion, std::uint64_t of) {
@@ -237,12 +243,16 @@ void io_uring_backend::detach(source_id id) {
                 ring_->any_of([&](const auto& c) { return is_final(c, polling); }));
     };
     // One round is the rule. A request that is just being run answers -EALREADY and is cancelled in
-    // the next.
+    // the next; a final completion that found the queue full is in the kernel's own list, where it
+    // cannot be seen: then nothing left to cancel is the sign.
     constexpr int rounds_max = 100;
-    int rounds = 0;
-    do {
-        [[maybe_unused]] const int cancelled = ring_->cancel_now(one.fd);
-    } while (!is_let_go() && ++rounds < rounds_max);
+    for (int rounds = 0; rounds < rounds_max; ++rounds) {
+        ring_->submit();
+        const int cancelled = ring_->cancel_now(one.fd);
+        if (is_let_go() || (cancelled <= 0 && cancelled != -EALREADY && ring_->has_overflow())) {
+            break;
+        }
+    }
     one.fd = -1;
 }
 
@@ -270,8 +280,7 @@ bool io_uring_backend::arm_starved() {
             ++ledger_.rearmed_starved;
             arm(next);
         }
-        may_go_on = may_go_on ||
-                    (buffers_[pool].available() > 0 && !starved_[pool].is_empty());
+        may_go_on = may_go_on || (buffers_[pool].available() > 0 && !starved_[pool].is_empty());
     }
     return may_go_on;
 }
@@ -284,8 +293,7 @@ void io_uring_backend::arm(source& one) {
         return;
     }
     io_uring_sqe& submission = ring_->prepare();
-    io_uring_prep_recvmsg_multishot(&submission, one.fd, &one.header,
-                                    MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    io_uring_prep_recvmsg_multishot(&submission, one.fd, &one.header, MSG_TRUNC | MSG_CMSG_CLOEXEC);
     submission.flags |= IOSQE_BUFFER_SELECT;
     submission.buf_group = buffers_of(one).group();
     submission.user_data = token{operation::receive, one.index}.pack();
@@ -325,16 +333,17 @@ void io_uring_backend::poll_waker() {
 void io_uring_backend::turn(steady_time deadline, event_sink& sink) {
     sink_ = &sink;
     ++ledger_.turns;
-    if (!is_waker_polled_) poll_waker();
     bool may_go_on = false;
+    was_woken_ = false;
     do {
+        if (!is_waker_polled_) poll_waker();
         may_go_on = arm_starved();
         // What is known already is not kept waiting.
         const bool must_wait = batch_.empty() && !may_go_on;
         [[maybe_unused]] const int outcome = ring_->turn(must_wait ? deadline : at_once);
         ring_->consume([this](const io_uring_cqe& completion) { handle(completion); });
         report_errors();
-    } while (may_go_on && batch_.empty());
+    } while (may_go_on && batch_.empty() && !was_woken_);
     flush();
     count_system_calls();
     sink_ = nullptr;
@@ -365,7 +374,7 @@ void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
     const int outcome = completion.res;
     if (outcome < 0 && outcome != -ENOBUFS && outcome != -ECANCELED) {
         // Reported when the datagrams it came ahead of are out.
-        if (one.pending_error == 0) failed_.push_back(one.index);
+        if (one.pending_error_count++ == 0) failed_.push_back(one.index);
         one.pending_error = -outcome;
         if (is_for_good(-outcome)) one.is_paused = true;
     }
@@ -401,12 +410,12 @@ bool io_uring_backend::take_datagram(source& one, const io_uring_cqe& completion
     }
     const message_layout layout = one.options.layout;
     const auto length = static_cast<std::uint32_t>(completion.res);
-    emit(one, {.buffer = buffer,
-               .value = length,
-               .segment = one.options.has_gro
-                              ? segment_of(buffers.pool().used(buffer, length), layout)
-                              : std::uint16_t{0},
-               .kind = event_kind::datagram});
+    emit(one,
+         {.buffer = buffer,
+          .value = length,
+          .segment = one.options.has_gro ? segment_of(buffers.pool().used(buffer, length), layout)
+                                         : std::uint16_t{0},
+          .kind = event_kind::datagram});
     return length <= layout.payload_offset();
 }
 
@@ -422,8 +431,7 @@ void io_uring_backend::on_writable(source& one) {
 
 void io_uring_backend::on_cancel(source& one, int outcome) {
     // The receive was just running (-EALREADY) or on its way to be run again (-ENOENT): if it still
-    // is, and shall still not be, once more. It ends: a receive cannot be missed twice in a row for
-    // ever, since a paused one gets no new buffers.
+    // is, and shall still not be, once more: one cancel a turn, until one finds it waiting for data.
     --one.cancels_in_flight;
     if (one.is_detached) {
         finish_if_detached(one);
@@ -440,6 +448,7 @@ void io_uring_backend::on_cancel(source& one, int outcome) {
 void io_uring_backend::on_wake(const io_uring_cqe& completion) {
     system::event_clear(waker_.get());
     ++ledger_.system_calls;
+    was_woken_ = true;
     if ((completion.flags & IORING_CQE_F_MORE) == 0) is_waker_polled_ = false;
 }
 
@@ -454,8 +463,10 @@ void io_uring_backend::report_errors() {
             const timespec no_time{};
             if (system::poll_one(one.fd, POLLIN, &no_time) > 0) return false;
         }
-        const int error = std::exchange(one.pending_error, 0);
-        emit(one, {.value = static_cast<std::uint32_t>(error), .kind = event_kind::failed});
+        const auto error = static_cast<std::uint32_t>(std::exchange(one.pending_error, 0));
+        for (; one.pending_error_count > 0; --one.pending_error_count) {
+            emit(one, {.value = error, .kind = event_kind::failed});
+        }
         return true;
     };
     if (!failed_.empty() && !ring_->has_overflow()) std::erase_if(failed_, is_reported);
@@ -493,8 +504,9 @@ void io_uring_backend::count_system_calls() {
 }  // namespace
 
 result<std::unique_ptr<io_backend>> make_io_uring_backend(const backend_options& options) {
-    unsigned completions = completion_slack + options.source_count_max;
-    for (const buffer_pool* pool : options.pools) completions += pool->count();
+    unsigned completions = completion_slack;
+    for (const buffer_pool* pool : options.pools)
+        completions += pool->count();
     auto made = ring::create(submission_count, completions);
     if (!made) return std::unexpected(made.error());
 

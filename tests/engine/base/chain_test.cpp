@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/intrusive_list.hpp"
+#include <quoit/detail/chain.hpp>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -14,34 +14,34 @@
 
 namespace {
 
-using quoit::detail::intrusive_list;
-using quoit::detail::list_node;
+using quoit::detail::chain;
+using quoit::detail::chain_link;
 
-struct element : list_node<> {
+struct element : chain_link<> {
     explicit element(int initial) : value(initial) {}
     int value;
 };
 
 static_assert(!std::is_copy_constructible_v<element> && !std::is_move_constructible_v<element>);
-static_assert(!std::is_move_constructible_v<intrusive_list<element>>);
+static_assert(!std::is_move_constructible_v<chain<element>>);
 
-std::vector<int> pop_all(intrusive_list<element>& list) {
+std::vector<int> pop_all(chain<element>& list) {
     std::vector<int> values;
     while (const element* first = list.pop_front())
         values.push_back(first->value);
     return values;
 }
 
-TEST(intrusive_list, IsEmptyAtFirst) {
-    intrusive_list<element> list;
+TEST(chain, IsEmptyAtFirst) {
+    chain<element> list;
     EXPECT_TRUE(list.is_empty());
     EXPECT_EQ(list.front(), nullptr);
     EXPECT_EQ(list.pop_front(), nullptr);
 }
 
-TEST(intrusive_list, PushBackIsFirstInFirstOut) {
+TEST(chain, PushBackIsFirstInFirstOut) {
     element a(1), b(2), c(3);
-    intrusive_list<element> list;
+    chain<element> list;
     list.push_back(a);
     list.push_back(b);
     list.push_back(c);
@@ -49,18 +49,31 @@ TEST(intrusive_list, PushBackIsFirstInFirstOut) {
     EXPECT_TRUE(list.is_empty());
 }
 
-TEST(intrusive_list, PushFrontGoesBeforeAllOthers) {
-    element a(1), b(2);
-    intrusive_list<element> list;
+TEST(chain, PushAllOfAppendsInOrderAndEmptiesTheOther) {
+    element a(1), b(2), c(3);
+    chain<element> list;
+    chain<element> other;
     list.push_back(a);
-    list.push_front(b);
-    EXPECT_EQ(list.front(), &b);
+    other.push_back(b);
+    other.push_back(c);
+    list.push_all_of(other);
+    EXPECT_TRUE(other.is_empty());
+    list.push_all_of(other);
+    EXPECT_EQ(pop_all(list), (std::vector{1, 2, 3}));
+}
+
+TEST(chain, PushBackTakesAnElementOutOfWhereItWas) {
+    element a(1), b(2);
+    chain<element> list;
+    list.push_back(a);
+    list.push_back(b);
+    list.push_back(a);
     EXPECT_EQ(pop_all(list), (std::vector{2, 1}));
 }
 
-TEST(intrusive_list, FrontLeavesTheElementLinkedAndPopFrontDoesNot) {
+TEST(chain, FrontLeavesTheElementLinkedAndPopFrontDoesNot) {
     element a(1);
-    intrusive_list<element> list;
+    chain<element> list;
     list.push_back(a);
     EXPECT_EQ(list.front(), &a);
     EXPECT_TRUE(a.is_linked());
@@ -68,9 +81,9 @@ TEST(intrusive_list, FrontLeavesTheElementLinkedAndPopFrontDoesNot) {
     EXPECT_FALSE(a.is_linked());
 }
 
-TEST(intrusive_list, AnElementUnlinksItselfWhenDestroyed) {
+TEST(chain, AnElementUnlinksItselfWhenDestroyed) {
     element a(1), c(3);
-    intrusive_list<element> list;
+    chain<element> list;
     {
         element b(2);
         list.push_back(a);
@@ -80,20 +93,20 @@ TEST(intrusive_list, AnElementUnlinksItselfWhenDestroyed) {
     EXPECT_EQ(pop_all(list), (std::vector{1, 3}));
 }
 
-TEST(intrusive_list, UnlinkMayBeRepeated) {
+TEST(chain, UnlinkMayBeRepeated) {
     element a(1);
     a.unlink();
-    intrusive_list<element> list;
+    chain<element> list;
     list.push_back(a);
     a.unlink();
     a.unlink();
     EXPECT_TRUE(list.is_empty());
 }
 
-TEST(intrusive_list, AnElementMayBePushedAgainOnceUnlinked) {
+TEST(chain, AnElementMayBePushedAgainOnceUnlinked) {
     element a(1), b(2);
-    intrusive_list<element> list;
-    intrusive_list<element> other;
+    chain<element> list;
+    chain<element> other;
     list.push_back(a);
     list.push_back(b);
     a.unlink();
@@ -102,10 +115,10 @@ TEST(intrusive_list, AnElementMayBePushedAgainOnceUnlinked) {
     EXPECT_EQ(pop_all(other), std::vector{1});
 }
 
-TEST(intrusive_list, ElementsOutliveTheirList) {
+TEST(chain, ElementsOutliveTheirChain) {
     element a(1), b(2);
     {
-        intrusive_list<element> list;
+        chain<element> list;
         list.push_back(a);
         list.push_back(b);
     }
@@ -113,10 +126,10 @@ TEST(intrusive_list, ElementsOutliveTheirList) {
     EXPECT_FALSE(b.is_linked());
 }
 
-TEST(intrusive_list, APoppedElementMayDestroyTheNextOne) {
+TEST(chain, APoppedElementMayDestroyTheNextOne) {
     auto next = std::make_unique<element>(2);
     element first(1), last(3);
-    intrusive_list<element> list;
+    chain<element> list;
     list.push_back(first);
     list.push_back(*next);
     list.push_back(last);
@@ -127,26 +140,26 @@ TEST(intrusive_list, APoppedElementMayDestroyTheNextOne) {
 
 struct by_age;
 struct by_name;
-struct two_lists : list_node<by_age>, list_node<by_name> {};
+struct two_chains : chain_link<by_age>, chain_link<by_name> {};
 
-TEST(intrusive_list, AnElementCanBeInOneListPerTag) {
-    two_lists a;
-    two_lists b;
-    intrusive_list<two_lists, by_age> ages;
-    intrusive_list<two_lists, by_name> names;
+TEST(chain, AnElementCanBeInOneChainPerTag) {
+    two_chains a;
+    two_chains b;
+    chain<two_chains, by_age> ages;
+    chain<two_chains, by_name> names;
     ages.push_back(a);
     ages.push_back(b);
     names.push_back(b);
     names.push_back(a);
     EXPECT_EQ(ages.pop_front(), &a);
-    EXPECT_FALSE(a.list_node<by_age>::is_linked());
-    EXPECT_TRUE(a.list_node<by_name>::is_linked());
+    EXPECT_FALSE(a.chain_link<by_age>::is_linked());
+    EXPECT_TRUE(a.chain_link<by_name>::is_linked());
     EXPECT_EQ(names.pop_front(), &b);
     EXPECT_EQ(names.pop_front(), &a);
 }
 
-RC_GTEST_PROP(intrusive_list, BehavesAsADequeFromWhichElementsVanish, ()) {
-    intrusive_list<element> list;
+RC_GTEST_PROP(chain, BehavesAsADequeFromWhichElementsVanish, ()) {
+    chain<element> list;
     std::vector<std::unique_ptr<element>> alive;
     std::deque<element*> model;
     int next = 0;
@@ -154,15 +167,15 @@ RC_GTEST_PROP(intrusive_list, BehavesAsADequeFromWhichElementsVanish, ()) {
     const auto operations = *rc::gen::container<std::vector<std::pair<int, std::size_t>>>(
         rc::gen::pair(rc::gen::inRange(0, 5), rc::gen::arbitrary<std::size_t>()));
     for (const auto& [operation, choice] : operations) {
-        if (operation == 0 || operation == 1) {
+        if (operation == 0 || (operation == 1 && alive.empty())) {
             element& added = *alive.emplace_back(std::make_unique<element>(next++));
-            if (operation == 0) {
-                list.push_back(added);
-                model.push_back(&added);
-            } else {
-                list.push_front(added);
-                model.push_front(&added);
-            }
+            list.push_back(added);
+            model.push_back(&added);
+        } else if (operation == 1) {
+            element& again = *alive[choice % alive.size()];
+            std::erase(model, &again);
+            list.push_back(again);
+            model.push_back(&again);
         } else if (operation == 2) {
             element* const popped = list.pop_front();
             RC_ASSERT(popped == (model.empty() ? nullptr : model.front()));
