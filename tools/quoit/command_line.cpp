@@ -52,11 +52,12 @@ constexpr const char* load_footer =
     "is lost. SIGINT ends it early, with a report.\n"
     "\n"
     "The JSON object has target, backend, offload, settings (flows, outstanding, rate,\n"
-    "size, duration_ns), scheduled (with --rate), sent, received, lost, duplicated,\n"
-    "reordered, corrupted, foreign (of another run), forgotten (too late to be told from\n"
-    "duplicates), seconds (of sending), rate (answered per second), rtt_ns (p50, p90,\n"
-    "p99, p99.9, max), and ledger and engine as in quoit echo. With --json - it is all\n"
-    "there is on standard output, and the report goes to standard error.\n"
+    "size, duration_ns), scheduled (with --rate), sent, received, lost, kernel_drops\n"
+    "(answers this side's own sockets had no room for), duplicated, reordered, corrupted,\n"
+    "foreign (of another run), forgotten (too late to be told from duplicates), seconds\n"
+    "(of sending), rate (answered per second), rtt_ns (p50, p90, p99, p99.9, max), and\n"
+    "ledger and engine as in quoit echo. With --json - it is all there is on standard\n"
+    "output, and the report goes to standard error.\n"
     "\n"
     "Example: 16 flows, 50 000 datagrams of 1200 bytes a second, for 10 s\n"
     "  quoit load --target 127.0.0.1:9999 --flows 16 --rate 50k --size 1200 --duration 10s\n"
@@ -159,6 +160,16 @@ CLI::Option* add(CLI::App& to, const std::string& names, std::string& value,
         });
 }
 
+// "--backend: 1 required NAME missing" does not say which names there are.
+std::string words_of(const CLI::ArgumentMismatch& wrong, const CLI::App& command) {
+    const std::string words = wrong.what();
+    const std::string name = words.substr(0, words.find(':'));
+    const CLI::Option* const option = command.get_option_no_throw(name);
+    if (option == nullptr) return words;
+    return name + ": a value is missing; expected " + option->get_type_name() + ": " +
+           option->get_description();
+}
+
 CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     CLI::App* const echo =
         app.add_subcommand("echo", "Send every datagram back to where it came from");
@@ -214,6 +225,8 @@ command parse_command_line(int argument_count, const char* const* arguments) {
         return print_command{app.help()};
     } catch (const CLI::CallForVersion& version) {
         return print_command{std::string(version.what()) + "\n"};
+    } catch (const CLI::ArgumentMismatch& wrong) {
+        throw usage_error(words_of(wrong, load->parsed() ? *load : *echo));
     } catch (const CLI::ParseError& wrong) {
         throw usage_error(wrong.what());
     }

@@ -26,11 +26,13 @@ bool flow::send_one(std::int64_t intended_ns) {
     return true;
 }
 
-void flow::send_up_to(std::uint32_t outstanding) {
-    if (window_.in_flight() >= outstanding) return;
+std::uint32_t flow::send_up_to(std::uint32_t outstanding, std::uint32_t count_max) {
+    if (window_.in_flight() >= outstanding) return 0;
     const std::int64_t now_ns = context_.now_ns();
-    while (window_.in_flight() < outstanding && send_one(now_ns)) {
-    }
+    std::uint32_t count = 0;
+    while (count < count_max && window_.in_flight() < outstanding && send_one(now_ns))
+        ++count;
+    return count;
 }
 
 void flow::receive() {

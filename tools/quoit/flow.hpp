@@ -40,8 +40,8 @@ class flow {
 
     /// False: the send queue is full, nothing was sent.
     bool send_one(std::int64_t intended_ns);
-    /// Sends until so many are in flight.
-    void send_up_to(std::uint32_t outstanding);
+    /// Sends until so many are in flight, but `count_max` at most. Returns how many it sent.
+    std::uint32_t send_up_to(std::uint32_t outstanding, std::uint32_t count_max);
     /// Takes all answers that have come.
     void receive();
     /// To be called every now and then, for send_up_to(): gives up what was sent more than a second
@@ -49,6 +49,7 @@ class flow {
     void give_up_old(std::int64_t now_ns);
 
     [[nodiscard]] endpoint_id endpoint() const noexcept { return endpoint_; }
+    [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
 
   private:
     // Probes before `next` were sent before `at_ns`.

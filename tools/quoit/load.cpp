@@ -13,6 +13,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <deque>
 #include <random>
 #include <vector>
 
@@ -34,9 +35,13 @@ constexpr std::int64_t grace_ns = second_ns;
 constexpr std::int64_t grace_for_duplicates_ns = 20'000'000;
 // How long an open load may go on after its duration to send what was due before.
 constexpr std::int64_t overdue_ns = second_ns;
-// Probes sent in a row, before answers are looked at.
-constexpr std::uint64_t burst_size_max = 256;
+// Probes sent in a row, before answers are looked at: fewer than one turn receives (64 on epoll),
+// or this side would overrun its own sockets and report that as loss.
+constexpr std::uint32_t burst_size_max = 32;
+// Turns in a row that only receive: whoever sends without end must not keep us from sending.
+constexpr int receiving_turns_max = 64;
 
+// Asked of the kernel, which grants what net.core.rmem_max allows.
 constexpr std::uint32_t receive_buffer_size = 4U << 20U;
 constexpr std::uint32_t queue_size_max = 1U << 16U;
 
@@ -107,26 +112,46 @@ class run final : private port_events {
         flows_.emplace_back(context_, *opened, number, window_size_for(settings_));
         if (flow_of_index_.size() <= opened->index) flow_of_index_.resize(opened->index + 1);
         flow_of_index_[opened->index] = number;
+        is_refillable_.push_back(false);
     }
 
     void send_in_closed_loop(const interrupt& stop) {
-        for (flow& one : flows_)
-            one.send_up_to(settings_.outstanding);
         while (!stop.is_requested()) {
             const std::int64_t now_ns = context_.now_ns();
             if (now_ns >= settings_.duration.count()) return;
             if (tick_is_due(now_ns)) {
                 for (flow& one : flows_) {
                     one.give_up_old(now_ns);
-                    one.send_up_to(settings_.outstanding);
+                    list_refillable(one);
                 }
             }
-            turn(std::min(next_tick_ns_, settings_.duration.count()));
-            for (const std::uint32_t index : readable_) {
-                flow& one = flow_at(index);
-                one.receive();
-                one.send_up_to(settings_.outstanding);
+            refill_some();
+            if (refillable_.empty()) {
+                turn(std::min(next_tick_ns_, settings_.duration.count()));
+            } else {
+                poll();
             }
+            for (const std::uint32_t index : readable_)
+                list_refillable(flow_at(index));
+            receive_all();
+        }
+    }
+
+    void list_refillable(flow& one) {
+        if (is_refillable_[one.number()]) return;
+        is_refillable_[one.number()] = true;
+        refillable_.push_back(one.number());
+    }
+
+    // Sends one burst, to those first that have waited longest.
+    void refill_some() {
+        std::uint32_t left = burst_size_max;
+        while (left > 0 && !refillable_.empty()) {
+            flow& one = flows_[refillable_.front()];
+            left -= one.send_up_to(settings_.outstanding, left);
+            if (left == 0) return;  // it may want more
+            is_refillable_[one.number()] = false;
+            refillable_.pop_front();
         }
     }
 
@@ -148,7 +173,7 @@ class run final : private port_events {
                 if (!is_blocked) ++number;
             }
             turn(is_blocked ? next_tick_ns_ : std::min(next_tick_ns_, due_at_ns(number)));
-            receive_all();
+            receive_until_quiet();
         }
         // The last probe is due a little before the end.
         while (context_.now_ns() < settings_.duration.count() && !stop.is_requested()) {
@@ -196,6 +221,17 @@ class run final : private port_events {
             port_.release(one.endpoint());
     }
 
+    // After a turn: takes what it brought, and turns for more until a turn brings nothing.
+    void receive_until_quiet() {
+        for (int turns = 0; !readable_.empty() && turns < receiving_turns_max; ++turns) {
+            receive_all();
+            poll();
+        }
+        receive_all();
+    }
+
+    // Sends what is queued, takes what is there, does not wait.
+    void poll() { turn(0); }
     // Sends what is queued, then waits until something comes, at most until `until_ns`.
     void turn(std::int64_t until_ns) {
         readable_.clear();
@@ -238,6 +274,9 @@ class run final : private port_events {
     std::vector<flow> flows_;
     std::vector<std::uint32_t> flow_of_index_;
     std::vector<std::uint32_t> readable_;
+    // Flows that may have room for probes, each once.
+    std::deque<std::uint32_t> refillable_;
+    std::vector<bool> is_refillable_;
     std::uint64_t scheduled_ = 0;
     std::size_t closed_count_ = 0;
     std::int64_t next_tick_ns_ = 0;

@@ -42,6 +42,7 @@ exit_code checked(const quoit::stats& ledger, exit_code otherwise, std::string_v
 
 exit_code run(const print_command& asked) {
     fmt::print("{}", asked.text);
+    if (std::fflush(stdout) != 0) throw run_error("cannot write to standard output");
     return exit_code::success;
 }
 

@@ -148,10 +148,14 @@ std::string to_text(const load_settings& settings, const load_result& result) {
     if (settings.rate && c.sent != result.scheduled) {
         text += fmt::format(" of {} that were due: this side could not keep up", result.scheduled);
     }
-    text += fmt::format(
-        "\nreceived    {}\nlost        {} ({:.3g} %)\nduplicated  {}\n"
-        "reordered   {}\ncorrupted   {}\n",
-        c.received, c.lost(), lost_percent, c.duplicated, c.reordered, c.corrupted);
+    text += fmt::format("\nreceived    {}\nlost        {} ({:.3g} %)", c.received, c.lost(),
+                        lost_percent);
+    const std::uint64_t dropped = result.ledger.received.dropped.kernel_packets;
+    if (c.lost() > 0 || dropped > 0) {
+        text += fmt::format("; this side's full sockets dropped {}", dropped);
+    }
+    text += fmt::format("\nduplicated  {}\nreordered   {}\ncorrupted   {}\n", c.duplicated,
+                        c.reordered, c.corrupted);
     if (c.foreign > 0) text += fmt::format("foreign     {} (of another run)\n", c.foreign);
     if (c.forgotten > 0) {
         text += fmt::format("forgotten   {} (too late to be told from duplicates)\n", c.forgotten);
@@ -197,6 +201,7 @@ std::string to_json(const load_settings& settings, const load_result& result) {
                       {"sent", c.sent},
                       {"received", c.received},
                       {"lost", c.lost()},
+                      {"kernel_drops", result.ledger.received.dropped.kernel_packets},
                       {"duplicated", c.duplicated},
                       {"reordered", c.reordered},
                       {"corrupted", c.corrupted},
