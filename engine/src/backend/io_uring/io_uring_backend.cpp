@@ -340,7 +340,8 @@ void io_uring_backend::turn(steady_time deadline, event_sink& sink) {
         may_go_on = arm_starved();
         // What is known already is not kept waiting.
         const bool must_wait = batch_.empty() && !may_go_on;
-        [[maybe_unused]] const int outcome = ring_->turn(must_wait ? deadline : at_once);
+        const int outcome = ring_->turn(must_wait ? deadline : at_once);
+        QUOIT_ASSERT(outcome != -EEXIST, "a ring was turned by a thread that is not its own");
         ring_->consume([this](const io_uring_cqe& completion) { handle(completion); });
         report_errors();
     } while (may_go_on && batch_.empty() && !was_woken_);
