@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A busy-polling receiver: whole batches, kernel timestamps, TOS. As a coroutine that ends after
-// five seconds of silence; or, `batches 1000`, as a plain loop that is turned by hand and ends after
-// that many datagrams.
+// five seconds of silence; or, `batches 1000`, as a plain loop that is turned by hand and ends
+// after that many datagrams.
 #include <quoit/quoit.hpp>
 
 #include <algorithm>

@@ -13,12 +13,13 @@
 //   }
 //
 // A descriptor is the kernel's on real backends and the fake network's on the fake one. Sockets are
-// bound to loopback, port 0. Nothing waits without an end: a condition that does not come true fails
-// the test with what was seen, and a turn that never returns ends the program with the test's name.
+// bound to loopback, port 0. Nothing waits without an end: a condition that does not come true
+// fails the test with what was seen, and a turn that never returns ends the program with the test's
+// name.
 //
-// What every test checks without asking for it, while events come in: a buffer is named by one event
-// at a time; every datagram is one that the parser takes; nothing follows a source's `detached`; no
-// empty batch, and none outside turn(). And at its end: no lease is left.
+// What every test checks without asking for it, while events come in: a buffer is named by one
+// event at a time; every datagram is one that the parser takes; nothing follows a source's
+// `detached`; no empty batch, and none outside turn(). And at its end: no lease is left.
 //
 // QUOIT_REQUIRE_IO_URING=1 in the environment makes the lack of io_uring a failure instead of a
 // reason to skip.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// fake_network and fake_backend: datagram sockets and an io_backend in memory, for tests that want a
-// kernel which does exactly as it is told.
+// fake_network and fake_backend: datagram sockets and an io_backend in memory, for tests that want
+// a kernel which does exactly as it is told.
 //
 //   fake_network net;
 //   const int server = *net.open(family::ipv4);              a small integer, not a descriptor
@@ -14,8 +14,8 @@
 // by a send as well as by a receive; a connected socket that sends to a port nobody has gets
 // ECONNREFUSED later. What it has not: time, merging, fragments, more hosts than one per family.
 //
-// It fills buffers of a real buffer_pool in the real layout, and asserts what io_backend requires of
-// its callers: one thread, no call back from deliver(), no more sources than there is room for.
+// It fills buffers of a real buffer_pool in the real layout, and asserts what io_backend requires
+// of its callers: one thread, no call back from deliver(), no more sources than there is room for.
 //
 // Threads: a fake_network may be used by any; a fake_backend by one, except wake().
 #pragma once

@@ -13,9 +13,9 @@
 // may outlive their endpoint, their loop and its port. Holding many starves the receiver: sockets
 // then leave their datagrams in the kernel (stats::leases_held tells).
 //
-// Threads: a lease belongs to the thread of the loop (or port) it came from and dies there (asserted
-// in debug builds), because its count is a plain integer. to_owned() makes a copy that may go
-// anywhere.
+// Threads: a lease belongs to the thread of the loop (or port) it came from and dies there
+// (asserted in debug builds), because its count is a plain integer. to_owned() makes a copy that
+// may go anywhere.
 #pragma once
 
 #include <quoit/address.hpp>
@@ -173,8 +173,8 @@ class train {
     class iterator;
 
     train() noexcept = default;
-    /// Takes over one reference to the buffer. `first` is its first datagram, `segment` the distance
-    /// from one to the next, `size_total` the bytes of them all.
+    /// Takes over one reference to the buffer. `first` is its first datagram, `segment` the
+    /// distance from one to the next, `size_total` the bytes of them all.
     train(detail::buffer_pool& pool, std::uint32_t buffer, const detail::datagram_fields& first,
           std::uint32_t segment, std::uint32_t size_total, std::uint32_t count) noexcept
         : first_(first), pool_(&pool), buffer_(buffer), segment_(segment), size_total_(size_total),

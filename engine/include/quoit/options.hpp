@@ -2,8 +2,8 @@
 //
 // Options: what can be asked of a loop (or a bare port) and of an endpoint.
 //
-// Every option struct is a trivially copyable aggregate at namespace scope whose every member has an
-// initialiser:
+// Every option struct is a trivially copyable aggregate at namespace scope whose every member has
+// an initialiser:
 //   - trivial, because GCC 12 destroys a non-trivial aggregate twice when it is written in an
 //     expression with co_await (docs/coroutines.md); a static_assert below keeps it so;
 //   - at namespace scope, because a nested aggregate with initialisers cannot be a default argument
@@ -119,20 +119,20 @@ struct loop_options {
 struct udp_options {
     /// Clients: where to bind; unspecified: the kernel's choice. Servers take it as an argument.
     address local{};
-    /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. Where the receive buffers are fewer,
-    /// they bound first: with drop_oldest the oldest give way at half of them, otherwise what they
-    /// have no room for waits in the kernel, which drops the newest.
+    /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. Where the receive buffers are
+    /// fewer, they bound first: with drop_oldest the oldest give way at half of them, otherwise
+    /// what they have no room for waits in the kernel, which drops the newest.
     std::uint32_t queue_size_max = 0;
     when_full on_full = when_full::drop_newest;
     /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted.
     std::uint32_t payload_size_max = payload_size_limit;
-    /// Bytes asked of the kernel (SO_RCVBUF), any number: it grants twice that, at least 2304 and at
-    /// most twice net.core.rmem_max; 0: what the system gives. buffers() tells.
+    /// Bytes asked of the kernel (SO_RCVBUF), any number: it grants twice that, at least 2304 and
+    /// at most twice net.core.rmem_max; 0: what the system gives. buffers() tells.
     std::uint32_t receive_buffer_size = 0;
     /// Bytes asked of the kernel (SO_SNDBUF), likewise, at least 4608, at most twice wmem_max.
     std::uint32_t send_buffer_size = 0;
-    /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. A datagram counts
-    /// 64 bytes more than its payload. One too many is refused with errc::would_block.
+    /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. A datagram
+    /// counts 64 bytes more than its payload. One too many is refused with errc::would_block.
     std::uint32_t send_queue_size_max = 0;
     /// drain() waits while more than this many bytes are queued, counted likewise, at most
     /// send_queue_size_max; 0: 64 KiB, or half of send_queue_size_max if that is less ...

@@ -19,12 +19,13 @@
 // The life of an endpoint: open -> close() or abort() -> events.closed() -> release(). Between
 // close and release what was received stays readable. release() alone closes too.
 //
-// Threads: a port is made by any thread and belongs to the one that first opens an endpoint or turns
-// it; only wake() and is_called_from_its_thread() may be called from others. With worker_count 0 that thread also turns
-// the ring; otherwise worker threads do, and queues lead here.
+// Threads: a port is made by any thread and belongs to the one that first opens an endpoint or
+// turns it; only wake() and is_called_from_its_thread() may be called from others. With
+// worker_count 0 that thread also turns the ring; otherwise worker threads do, and queues lead
+// here.
 //
-// A forked child must not use its copy: opening, sending and turning answer errc::forked, closing and
-// waking do nothing.
+// A forked child must not use its copy: opening, sending and turning answer errc::forked, closing
+// and waking do nothing.
 //
 // Errors: what a caller can react to is a result or a status. What happens to one datagram on the
 // wire is counted (stats.hpp) and, for connected endpoints, reported once by the next receive() as
@@ -100,9 +101,9 @@ class port {
     void close(endpoint_id endpoint) noexcept;
     /// As close(), but drops what is queued.
     void abort(endpoint_id endpoint) noexcept;
-    /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need be;
-    /// its ports can be bound again when this returns (with workers it waits for theirs to let go,
-    /// for one of their turns). Its share of socket_count_max is free after the next turn.
+    /// Forgets the endpoint; what was not read is abandoned. Closes it first (one flush) if need
+    /// be; its ports can be bound again when this returns (with workers it waits for theirs to let
+    /// go, for one of their turns). Its share of socket_count_max is free after the next turn.
     void release(endpoint_id endpoint) noexcept;
     [[nodiscard]] bool is_closing(endpoint_id endpoint) const noexcept;
     /// closed() has been called, or would have been.

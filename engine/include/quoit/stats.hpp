@@ -2,9 +2,9 @@
 //
 // The ledger: where every datagram went.
 //
-// Counters only grow, each is written by one thread, and reading them stops nobody and resets
-// nothing. At rest (no datagram between a worker and its port) these hold, with both sides counted
-// by different code:
+// Counters only grow, each is written by one thread, and reading them stops no worker and resets
+// nothing. They are read on the thread of the loop (or port) they belong to. At rest (no datagram
+// between a worker and its port) these hold, with both sides counted by different code:
 //
 //   (1) taken    == passed + dropped.invalid + dropped.late
 //   (2) passed   == delivered + dropped.queue_full + dropped.abandoned + waiting

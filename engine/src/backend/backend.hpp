@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // io_backend: THE contract between the engine and a way to wait for the kernel. io_uring, epoll and
-// the tests' fake implement it; one suite (tests/engine/backend/contract_*_test.cpp) runs on all three.
+// the tests' fake implement it; one suite (tests/engine/backend/contract_*_test.cpp) runs on all
+// three.
 //
 // A backend takes sources (descriptors of datagram sockets) and turns; what arrives comes out as
 // 16-byte events that refer to buffers of its pools:
@@ -15,8 +16,8 @@
 // Rules, each tested on every implementation:
 //  1. One thread: the one that first turns it. Only wake() may be called by others, and from signal
 //     handlers.
-//  2. deliver() is called once per batch, never per datagram, and only from turn(). It must not call
-//     back into the backend.
+//  2. deliver() is called once per batch, never per datagram, and only from turn(). It must not
+//     call back into the backend.
 //  3. The events of one source come in the order in which the kernel had them.
 //  4. A buffer belongs to the kernel or the backend until an event names it, then to whoever got
 //     the event until it is recycled. An event that names a buffer is delivered even after detach.

@@ -74,8 +74,8 @@ struct parsed_message {
 [[nodiscard]] parsed_message parse_message(std::span<const std::byte> buffer, message_layout layout,
                                            std::uint32_t payload_size_max) noexcept;
 
-/// How many datagrams a buffer of `length` bytes holds whose train has segments of `segment` bytes (0:
-/// no train). Whoever counts without parsing agrees with parsed_message::count() by this.
+/// How many datagrams a buffer of `length` bytes holds whose train has segments of `segment` bytes
+/// (0: no train). Whoever counts without parsing agrees with parsed_message::count() by this.
 [[nodiscard]] constexpr std::uint32_t datagram_count(std::uint32_t length, std::uint16_t segment,
                                                      message_layout layout) noexcept {
     const std::uint32_t offset = layout.payload_offset();
@@ -83,7 +83,8 @@ struct parsed_message {
     return segment == 0 || size <= segment ? 1 : (size + segment - 1U) / segment;
 }
 
-/// Only the segment size, for whoever counts: 0 for one datagram, or where the message is not valid.
+/// Only the segment size, for whoever counts: 0 for one datagram, or where the message is not
+/// valid.
 [[nodiscard]] std::uint16_t segment_of(std::span<const std::byte> buffer,
                                        message_layout layout) noexcept;
 

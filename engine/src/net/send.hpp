@@ -29,10 +29,10 @@ struct outgoing {
 struct send_result {
     std::uint32_t sent = 0;  // messages the kernel took, from the front
     int error = 0;           // why messages[sent] was not; 0: all went
-    // Times a connected socket stopped the call, was writable, and took the same message at the next
-    // attempt: sendmmsg(2) keeps an error behind a message that went to itself, and a refusal of an
-    // earlier datagram is cleared by being read (measured on Linux 6.18). Likely refusals, then; a
-    // firewall that drops now and then (EPERM) looks the same.
+    // Times a connected socket stopped the call, was writable, and took the same message at the
+    // next attempt: sendmmsg(2) keeps an error behind a message that went to itself, and a refusal
+    // of an earlier datagram is cleared by being read (measured on Linux 6.18). Likely refusals,
+    // then; a firewall that drops now and then (EPERM) looks the same.
     std::uint32_t refusals = 0;
     std::uint32_t system_calls = 0;
 };

@@ -5,7 +5,8 @@
 // What is set on every socket, and why:
 //   SOCK_NONBLOCK | SOCK_CLOEXEC   sockets are ours; MSG_DONTWAIT is passed all the same
 //   IPV6_V6ONLY = 1                an IPv6 socket takes IPv6 only, whatever the sysctl says
-//   IP_RECVERR = 0                 on an unconnected socket one dead peer's ICMP would fail the next
+//   IP_RECVERR = 0                 on an unconnected socket one dead peer's ICMP would fail the
+//   next
 //                                  send to a healthy one (measured on Linux 6.18)
 //   UDP_GRO                        on or off, explicitly
 //
@@ -29,8 +30,8 @@ class udp_socket {
     udp_socket() noexcept = default;
 
     /// Bound to `where`; port 0: the kernel's choice. An address that is in use is tried again for
-    /// 50 ms: after kill -9 of a process with a ring its port is free about 7.5 ms later (measured on
-    /// Linux 6.18), and a server that is restarted should not fail over that.
+    /// 50 ms: after kill -9 of a process with a ring its port is free about 7.5 ms later (measured
+    /// on Linux 6.18), and a server that is restarted should not fail over that.
     [[nodiscard]] static result<udp_socket> listen(const address& where,
                                                    const udp_options& options);
     /// Connected to `peer`: the kernel lets nobody else in.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // inbox: what an endpoint has received and nobody has read, in order: datagrams and refusals. The
-// bound counts datagrams, whether they came alone or in a train; refusals are not counted against it:
-// alike ones that follow each other are one entry, and so are unlike ones once there are many, so they
-// cost no memory. One lease is held per entry.
+// bound counts datagrams, whether they came alone or in a train; refusals are not counted against
+// it: alike ones that follow each other are one entry, and so are unlike ones once there are many,
+// so they cost no memory. One lease is held per entry.
 //
 // Single-threaded: the port's thread.
 #pragma once

@@ -116,7 +116,7 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] bool take_wake() noexcept;
     void wait_inline(clock::time_point deadline);
     void wait_threaded(clock::time_point deadline);
-    std::size_t drain_workers();
+    void drain_workers();
     void list(detail::endpoint_state& endpoint);
     void tell(port_events& events);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Opening and closing. A socket that closes: stop sending -> detach -> (the worker cancels and reaps)
+// Opening and closing. A socket that closes: stop sending -> detach -> (the worker cancels and
+// reaps)
 // -> drop-all filter, drain, read the drop counter, close(2). An inline worker has let go when its
-// detach() returns, so the port number is free when close() returns; a threaded one says `detached`.
-#include "base/assert.hpp"
+// detach() returns, so the port number is free when close() returns; a threaded one says
+// `detached`.
 #include "net/control_message.hpp"
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
@@ -23,6 +24,11 @@ using detail::socket_state;
 // A sockaddr of the family, in whole 16 bytes so that what follows is aligned.
 constexpr std::uint16_t name_size_of(family of) noexcept { return of == family::ipv6 ? 32 : 16; }
 
+std::unexpected<error> no_socket_left(const loop_options& options) {
+    return failure(std::make_error_code(std::errc::too_many_files_open),
+                   "socket_count_max is " + std::to_string(options.socket_count_max));
+}
+
 }  // namespace
 
 result<endpoint_id> port::implementation::open(std::span<const address> where,
@@ -31,8 +37,7 @@ result<endpoint_id> port::implementation::open(std::span<const address> where,
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
     if (where.empty()) return failure(errc::invalid_option, "no address to listen on");
     if (where.size() > sockets_free()) {
-        return failure(std::make_error_code(std::errc::too_many_files_open),
-                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+        return no_socket_left(options_);
     }
     std::vector<detail::udp_socket> opened;
     std::vector<error> causes;
@@ -62,8 +67,7 @@ result<endpoint_id> port::implementation::open_every_interface(std::uint16_t por
     if (is_forked()) return failure(errc::forked);
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
     if (sockets_free() < 2) {
-        return failure(std::make_error_code(std::errc::too_many_files_open),
-                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+        return no_socket_left(options_);
     }
     // The number the kernel chooses for one family may be taken in the other: then another.
     const int attempts_max = port_number == 0 ? 16 : 1;
@@ -96,8 +100,7 @@ result<endpoint_id> port::implementation::open_connection(const address& peer,
                        "connect " + peer.to_string() + " from " + options.local.to_string());
     }
     if (sockets_free() < 1) {
-        return failure(std::make_error_code(std::errc::too_many_files_open),
-                       "socket_count_max is " + std::to_string(options_.socket_count_max));
+        return no_socket_left(options_);
     }
     auto made = detail::udp_socket::connect(peer, options);
     if (!made) return std::unexpected(made.error());
@@ -135,8 +138,8 @@ endpoint_id port::implementation::add_endpoint(std::vector<detail::udp_socket> o
     return endpoint.id;
 }
 
-// Of a slot that is free and on whose account nobody holds buffers any more, as far as there is one:
-// who opens shall not pay for a lease that somebody kept.
+// Of a slot that is free and on whose account nobody holds buffers any more, as far as there is
+// one: who opens shall not pay for a lease that somebody kept.
 std::uint32_t port::implementation::free_tag() {
     const auto is_settled = [this](std::uint32_t tag) {
         return std::ranges::all_of(workers_, [tag](const auto& worker) {
@@ -238,7 +241,8 @@ bool port::implementation::is_gone(const endpoint_state& endpoint) const noexcep
 }
 
 // Who leaves scope may bind the port again at once, so this waits for the worker to let go: one of
-// its turns. A worker that does not come (a stopped process, a debugger) is not waited for for ever.
+// its turns. A worker that does not come (a stopped process, a debugger) is not waited for for
+// ever.
 void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
     const auto give_up_at = detail::system::now() + std::chrono::seconds(1);
     for (const auto& worker : workers_) {

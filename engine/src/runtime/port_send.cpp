@@ -2,7 +2,6 @@
 //
 // Sending: what is known locally is refused at the call; the rest is queued, flushed in order, and
 // what becomes of it is counted (runtime/send_queue.hpp has the error policy).
-#include "base/assert.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
 

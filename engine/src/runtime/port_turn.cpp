@@ -114,12 +114,10 @@ void port::implementation::sleep_until_woken(clock::time_point deadline) noexcep
     waker_->parking.cancel();
 }
 
-std::size_t port::implementation::drain_workers() {
-    std::size_t count = 0;
+void port::implementation::drain_workers() {
     for (const auto& worker : workers_) {
-        count += worker->drain([this](std::span<const event> events) { deliver(events); });
+        worker->drain([this](std::span<const event> events) { deliver(events); });
     }
-    return count;
 }
 
 void port::implementation::deliver(std::span<const event> events) noexcept {
@@ -184,8 +182,8 @@ void port::implementation::receive(socket_state& one, const event& what) {
     one.refusals_unconfirmed = 0;  // there is somebody
     detail::parsed_message message = detail::parse_message(
         pool.used(what.buffer, what.value), layout, endpoint.options.payload_size_max);
-    // Control data that is cut may hide that this is a train; without GRO it only lacks metadata that
-    // nobody here asked for (an option set on descriptor()).
+    // Control data that is cut may hide that this is a train; without GRO it only lacks metadata
+    // that nobody here asked for (an option set on descriptor()).
     const bool is_whole =
         message.state == detail::message_state::valid ||
         (message.state == detail::message_state::control_cut && !one.shared.options.has_gro);

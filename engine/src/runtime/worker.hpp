@@ -10,8 +10,8 @@
 //
 // The queue down has room for every buffer and for four events of every socket, so that pushing
 // never fails: a buffer is in at most one event, and a socket has at most one each of `writable`,
-// `detached` and `failed` on its way: a refusal that follows one the port has not seen yet is counted
-// with it (shared_socket::refusals). `starved` is of no interest to a port and stays here.
+// `detached` and `failed` on its way: a refusal that follows one the port has not seen yet is
+// counted with it (shared_socket::refusals). `starved` is of no interest to a port and stays here.
 //
 // Wake-ups: one eventfd per worker (its backend's) and one per port. Who sleeps publishes it, looks
 // at its queue again, sleeps; who pushes looks at the flag once per batch (base/parking.hpp).
@@ -99,10 +99,10 @@ class worker final : private event_sink {
     bool flush_orders() noexcept;
     /// Inline: turns the backend; the sink gets the events.
     void turn(steady_time deadline);
-    /// Threaded: calls f(std::span<const event>) for what has come; returns how many.
+    /// Threaded: calls f(std::span<const event>) for what has come.
     template <class F>
-    std::size_t drain(F&& f) {
-        return down_ ? down_->consumer_end().consume(down_->capacity(), f) : 0;
+    void drain(F&& f) {
+        if (down_) down_->consumer_end().consume(down_->capacity(), f);
     }
     [[nodiscard]] bool has_events() const noexcept {
         return down_ && !down_->consumer_end().is_empty();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The contract of io_backend (backend/backend.hpp), on every implementation: rule 7, and writability.
+// The contract of io_backend (backend/backend.hpp), on every implementation: rule 7, and
+// writability.
 #include "engine/backend/contract_test.hpp"
 
 namespace quoit::test {

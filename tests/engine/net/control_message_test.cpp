@@ -199,7 +199,8 @@ TEST(control_message, MetadataOfTheWrongSizeIsNotRead) {
     EXPECT_FALSE(parse_one(SOL_SOCKET, SCM_TIMESTAMPNS, std::array<std::byte, 15>{}).received_at);
 }
 
-// The kernel does not send such times. Arithmetic on them must be defined all the same; UBSan tells.
+// The kernel does not send such times. Arithmetic on them must be defined all the same; UBSan
+// tells.
 TEST(control_message, ATimeOutOfRangeIsNoReasonToOverflow) {
     for (const time_t seconds :
          {std::numeric_limits<time_t>::max(), std::numeric_limits<time_t>::min(),

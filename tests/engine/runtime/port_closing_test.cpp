@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What quoit/port.hpp promises, on real sockets, whatever the port runs on: closing, the ledger under load, leases.
+// What quoit/port.hpp promises, on real sockets, whatever the port runs on: closing, the ledger
+// under load, leases.
 #include "engine/runtime/port_test.hpp"
 
 namespace quoit::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What quoit/port.hpp promises, on real sockets, whatever the port runs on: opening endpoints and naming them.
+// What quoit/port.hpp promises, on real sockets, whatever the port runs on: opening endpoints and
+// naming them.
 #include "engine/runtime/port_test.hpp"
 
 namespace quoit::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What quoit/port.hpp promises, on real sockets, whatever the port runs on: receiving: order, bounds and policies, sizes, metadata.
+// What quoit/port.hpp promises, on real sockets, whatever the port runs on: receiving: order,
+// bounds and policies, sizes, metadata.
 #include "engine/runtime/port_test.hpp"
 
 namespace quoit::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What quoit/port.hpp promises, on real sockets, whatever the port runs on: refusals, and sending: what is known at the call, flushing, sends that block.
+// What quoit/port.hpp promises, on real sockets, whatever the port runs on: refusals, and sending:
+// what is known at the call, flushing, sends that block.
 #include "engine/runtime/port_test.hpp"
 
 namespace quoit::test {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What quoit/port.hpp promises, on real sockets, whatever the port runs on: what it costs; threads and processes.
+// What quoit/port.hpp promises, on real sockets, whatever the port runs on: what it costs; threads
+// and processes.
 #include "engine/runtime/port_test.hpp"
 
 namespace quoit::test {

@@ -170,7 +170,8 @@ void epoll_backend::watch(source& one, bool is_new) {
     }
 }
 
-// The error has been taken from the socket: if it has no datagram, epoll will not speak of it again.
+// The error has been taken from the socket: if it has no datagram, epoll will not speak of it
+// again.
 void epoll_backend::recheck(source& one) {
     if (one.is_rechecked || !reads(one)) return;
     one.is_rechecked = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// io_backend on epoll(7) and recvmmsg(2): what runs where io_uring is not allowed, and the reference
-// that the contract suite was written against.
+// io_backend on epoll(7) and recvmmsg(2): what runs where io_uring is not allowed, and the
+// reference that the contract suite was written against.
 #pragma once
 
 #include "backend/backend.hpp"

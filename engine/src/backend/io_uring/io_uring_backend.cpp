@@ -9,8 +9,8 @@
 // What ends a multishot recvmsg, that is, a completion without F_MORE (measured on Linux 6.18):
 //   - an EMPTY DATAGRAM: success, header only, payload 0. Whoever re-arms only on errors can be
 //     deafened by one empty packet;
-//   - no buffers: -ENOBUFS, also when there is no data at all. The datagrams wait in the socket. The
-//     source waits in line until buffers come back; never a timer, which would be a busy loop;
+//   - no buffers: -ENOBUFS, also when there is no data at all. The datagrams wait in the socket.
+//     The source waits in line until buffers come back; never a timer, which would be a busy loop;
 //   - a full completion queue: success with a valid buffer. Deliver it and arm again;
 //   - a refusal on a connected socket: -ECONNREFUSED, ahead of datagrams that are already queued;
 //   - a cancel: -ECANCELED.
@@ -39,8 +39,8 @@ namespace quoit::detail {
 namespace {
 
 constexpr unsigned submission_count = 256;
-// Completions beside those that name a buffer: wake-ups, cancels and errors of one turn. Should more
-// come than there is room for, the kernel keeps them until the next turn.
+// Completions beside those that name a buffer: wake-ups, cancels and errors of one turn. Should
+// more come than there is room for, the kernel keeps them until the next turn.
 constexpr unsigned completion_slack = 256;
 
 // What would come back for ever: a descriptor that is closed or none to receive from, a buffer
@@ -432,7 +432,8 @@ void io_uring_backend::on_writable(source& one) {
 
 void io_uring_backend::on_cancel(source& one, int outcome) {
     // The receive was just running (-EALREADY) or on its way to be run again (-ENOENT): if it still
-    // is, and shall still not be, once more: one cancel a turn, until one finds it waiting for data.
+    // is, and shall still not be, once more: one cancel a turn, until one finds it waiting for
+    // data.
     --one.cancels_in_flight;
     if (one.is_detached) {
         finish_if_detached(one);

@@ -7,9 +7,10 @@
 //      enters with GETEVENTS, so nothing interrupts it
 //   2. SINGLE_ISSUER | COOP_TASKRUN  (Linux 6.0, 5.19)
 //   3. neither
-// On all: CQSIZE, SUBMIT_ALL (5.18: one refused SQE does not stop the batch), and R_DISABLED (5.10),
-// so that the issuer is the thread that first turns the ring, not the one that made it. Never SQPOLL
-// (a spinning kernel thread per ring) and never IOU_PBUF_RING_INC (a datagram is a whole buffer).
+// On all: CQSIZE, SUBMIT_ALL (5.18: one refused SQE does not stop the batch), and R_DISABLED
+// (5.10), so that the issuer is the thread that first turns the ring, not the one that made it.
+// Never SQPOLL (a spinning kernel thread per ring) and never IOU_PBUF_RING_INC (a datagram is a
+// whole buffer).
 //
 // Threads: create() on any; everything else on one, which enable() fixes: another thread, or a
 // forked child, gets EEXIST (SINGLE_ISSUER).
@@ -43,9 +44,9 @@ class ring {
 
     /// A submission to fill, zeroed; submits what is there when the queue is full.
     [[nodiscard]] io_uring_sqe& prepare() noexcept;
-    /// Submits; waits for a completion until the deadline unless one is there already. EINTR, EAGAIN
-    /// and EBUSY are never fatal: the caller handles what there is and comes back. Returns the
-    /// negated errno for the curious.
+    /// Submits; waits for a completion until the deadline unless one is there already. EINTR,
+    /// EAGAIN and EBUSY are never fatal: the caller handles what there is and comes back. Returns
+    /// the negated errno for the curious.
     int turn(std::chrono::steady_clock::time_point deadline) noexcept;
     void submit() noexcept;
 
