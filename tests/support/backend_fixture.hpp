@@ -29,6 +29,7 @@
 
 #include "backend/backend.hpp"
 #include "support/fake_backend.hpp"
+#include "support/messages.hpp"
 
 #include <quoit/address.hpp>
 

@@ -5,6 +5,7 @@
 #include "base/file_descriptor.hpp"
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
+#include "support/messages.hpp"
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -274,7 +275,9 @@ class fake_backend final : public io_backend {
         check_caller();
         send_result result;
         for (const outgoing& message : messages) {
-            const int error = net_.send(sources_[id.index].fd, message.payload, message.to);
+            const std::string text = text_of(message);
+            const int error = net_.send(sources_[id.index].fd, std::as_bytes(std::span(text)),
+                                        message.to, message.segment);
             if (error < 0) {
                 result.error = -error;
                 break;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -14,9 +15,9 @@ std::vector<std::byte> make_probe(const probe_format& format, std::uint32_t flow
                                   std::uint64_t sequence) {
     const probe_header header = format.make_header(flow, sequence, 12'345);
     const byte_view body = format.body(sequence);
-    std::vector<std::byte> probe(sizeof header);
+    std::vector<std::byte> probe(sizeof header + body.size());
     std::memcpy(probe.data(), &header, sizeof header);
-    probe.insert(probe.end(), body.bytes().begin(), body.bytes().end());
+    std::ranges::copy(body.bytes(), probe.begin() + sizeof header);
     return probe;
 }
 

@@ -75,6 +75,8 @@ struct raw_options {
     std::string size = "64";
     std::string duration;
     std::string backend = "auto";
+    std::string offload = "on";
+    bool busy_poll = false;
     std::string json;
 };
 
@@ -89,6 +91,16 @@ backend backend_of(std::string_view text) {
     if (text == "io_uring") return backend::io_uring;
     if (text == "epoll") return backend::epoll;
     throw usage_error("--backend " + quoted(text) + ": expected auto, io_uring or epoll");
+}
+
+offload offload_of(std::string_view text) {
+    if (text == "on") return offload::on;
+    if (text == "off") return offload::off;
+    throw usage_error("--offload " + quoted(text) + ": expected on or off");
+}
+
+waiting waiting_of(const raw_options& raw) {
+    return raw.busy_poll ? waiting::busy_poll : waiting::block;
 }
 
 [[noreturn]] void refuse_address(std::string_view option, std::string_view text,
@@ -125,6 +137,8 @@ echo_command echo_command_of(const raw_options& raw) {
     asked.settings.backend = backend_of(raw.backend);
     asked.settings.worker_count =
         value_of("--workers", parse_count(raw.workers, 0, worker_count_max));
+    asked.settings.offload = offload_of(raw.offload);
+    asked.settings.waiting = waiting_of(raw);
     if (!raw.duration.empty()) {
         asked.settings.duration = value_of("--duration", parse_duration(raw.duration));
     }
@@ -145,6 +159,8 @@ load_command load_command_of(const raw_options& raw) {
     settings.size = value_of("--size", parse_size(raw.size, probe_size_min, size_max));
     settings.duration = value_of("--duration", parse_duration(raw.duration));
     settings.backend = backend_of(raw.backend);
+    settings.offload = offload_of(raw.offload);
+    settings.waiting = waiting_of(raw);
     asked.json = raw.json;
     return asked;
 }
@@ -170,6 +186,12 @@ std::string words_of(const CLI::ArgumentMismatch& wrong, const CLI::App& command
            option->get_description();
 }
 
+void add_speed(CLI::App& to, raw_options& raw) {
+    add(to, "--offload", raw.offload, "Let the kernel move trains of datagrams: on or off", "WHICH")
+        ->capture_default_str();
+    to.add_flag("--busy-poll", raw.busy_poll, "Spin instead of sleeping, if there is a CPU for it");
+}
+
 CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     CLI::App* const echo =
         app.add_subcommand("echo", "Send every datagram back to where it came from");
@@ -181,6 +203,7 @@ CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     add(*echo, "--duration", raw.duration, "End after this time; without it: on a signal", "TIME");
     add(*echo, "--json", raw.json, "Write the report as JSON as well; - is standard output",
         "FILE");
+    add_speed(*echo, raw);
     echo->footer(echo_footer);
     return echo;
 }
@@ -204,6 +227,7 @@ CLI::App* add_load(CLI::App& app, raw_options& raw) {
     add(*load, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
     add(*load, "--json", raw.json, "Write the report as JSON as well; - is standard output",
         "FILE");
+    add_speed(*load, raw);
     load->footer(load_footer);
     return load;
 }

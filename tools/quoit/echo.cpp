@@ -52,8 +52,9 @@ task<> echo(udp_server& server, std::uint64_t& refused) {
 }
 
 task<echo_result> serve(const echo_settings& settings) {
-    auto opened = co_await start_udp_server(host_port(settings.bind),
-                                            {.receive_buffer_size = receive_buffer_size});
+    auto opened = co_await start_udp_server(
+        host_port(settings.bind),
+        {.receive_buffer_size = receive_buffer_size, .offload = settings.offload});
     if (!opened) throw run_error(opened.error().message());
     udp_server server = *std::move(opened);
     echo_result result;
@@ -92,10 +93,13 @@ task<echo_result> serve(const echo_settings& settings) {
 }  // namespace
 
 echo_result run_echo(const echo_settings& settings) {
-    auto made = loop::create({.backend = settings.backend, .worker_count = settings.worker_count});
+    auto made = loop::create({.backend = settings.backend,
+                              .worker_count = settings.worker_count,
+                              .waiting = settings.waiting});
     if (!made) throw run_error(made.error().message());
     echo_result result = made->run(serve(settings));
     result.worker_count = settings.worker_count;
+    result.offload = settings.offload;
     result.cpu_time = cpu_time();
     result.engine = made->engine_stats();
     result.capabilities = made->capabilities();

@@ -24,6 +24,8 @@ struct echo_settings {
     std::string bind;
     quoit::backend backend = quoit::backend::automatic;
     std::uint32_t worker_count = 0;
+    quoit::offload offload = quoit::offload::on;
+    quoit::waiting waiting = quoit::waiting::block;
     /// Until a signal comes, when there is none.
     time_limit duration;
 };
@@ -31,6 +33,7 @@ struct echo_settings {
 struct echo_result {
     std::vector<address> addresses;
     std::uint32_t worker_count = 0;
+    quoit::offload offload = quoit::offload::on;
     /// Replies that were refused at the call, mostly because the send queue was full. Not part of
     /// the ledger, which begins with what was accepted: delivered == accepted + refused.
     std::uint64_t refused = 0;

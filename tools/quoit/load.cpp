@@ -59,8 +59,9 @@ std::uint64_t random_number() {
 }
 
 port make_port(const load_settings& settings) {
-    auto made =
-        port::create({.backend = settings.backend, .socket_count_max = settings.flow_count});
+    auto made = port::create({.backend = settings.backend,
+                              .waiting = settings.waiting,
+                              .socket_count_max = settings.flow_count});
     if (!made) throw run_error(made.error().message());
     return *std::move(made);
 }
@@ -107,7 +108,8 @@ class run final : private port_events {
         const auto opened = port_.open_connection(
             settings_.target, {.queue_size_max = queue_size_max,
                                .payload_size_max = std::min(settings_.size + 1, payload_size_limit),
-                               .receive_buffer_size = receive_buffer_size});
+                               .receive_buffer_size = receive_buffer_size,
+                               .offload = settings_.offload});
         if (!opened) throw run_error(opened.error().message());
         flows_.emplace_back(context_, *opened, number, window_size_for(settings_));
         if (flow_of_index_.size() <= opened->index) flow_of_index_.resize(opened->index + 1);

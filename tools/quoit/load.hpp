@@ -38,6 +38,8 @@ struct load_settings {
     std::uint32_t size = 64;
     std::chrono::nanoseconds duration{};
     quoit::backend backend = quoit::backend::automatic;
+    quoit::offload offload = quoit::offload::on;
+    quoit::waiting waiting = quoit::waiting::block;
 };
 
 /// received + lost == sent.

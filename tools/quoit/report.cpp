@@ -31,6 +31,7 @@ json json_of(const receive_stats& received) {
             {"empty", received.empty},
             {"truncated", received.truncated},
             {"trains", received.trains},
+            {"coalesced", received.coalesced},
             {"refused", received.refused},
             {"dropped",
              {{"kernel_packets", received.dropped.kernel_packets},
@@ -48,9 +49,18 @@ json json_of(const send_stats& sent) {
                            {"words", std::generic_category().message(one.error)},
                            {"count", one.count}});
     }
-    return {{"accepted", sent.accepted}, {"sent", sent.sent},       {"waiting", sent.waiting},
-            {"bytes", sent.bytes},       {"errors", sent.errors},   {"dropped", sent.dropped},
-            {"resent", sent.resent},     {"blocked", sent.blocked}, {"reasons", reasons}};
+    return {{"accepted", sent.accepted},
+            {"sent", sent.sent},
+            {"waiting", sent.waiting},
+            {"bytes", sent.bytes},
+            {"errors", sent.errors},
+            {"dropped", sent.dropped},
+            {"trains", sent.trains},
+            {"coalesced", sent.coalesced},
+            {"trains_refused", sent.trains_refused},
+            {"resent", sent.resent},
+            {"blocked", sent.blocked},
+            {"reasons", reasons}};
 }
 
 json json_of(const stats& ledger) {
@@ -124,6 +134,20 @@ std::string engine_as_text(const engine_stats& engine, std::uint64_t datagrams) 
            (datagrams == 0 ? "\n" : fmt::format(" ({:.0f} per 1000 datagrams)\n", per_thousand));
 }
 
+// Whether trains arrived whole, and left so.
+std::string trains_as_text(offload asked, const stats& ledger) {
+    if (asked == offload::off) return "offload     off\n";
+    const auto direction = [](std::uint64_t datagrams, std::uint64_t trains) {
+        if (trains == 0) return std::string("none in trains");
+        return fmt::format("{} in {} ({:.1f} each)", datagrams, count(trains, "train"),
+                           static_cast<double>(datagrams) / static_cast<double>(trains));
+    };
+    const receive_stats& in = ledger.received;
+    const send_stats& out = ledger.sent;
+    return fmt::format("offload     received {}, sent {}\n", direction(in.coalesced, in.trains),
+                       direction(out.coalesced, out.trains));
+}
+
 }  // namespace
 
 std::string to_text(const echo_result& result) {
@@ -134,7 +158,7 @@ std::string to_text(const echo_result& result) {
            (served == 0 ? "\n"
                         : fmt::format(" ({:.0f} ns per datagram)\n",
                                       cpu_ns / static_cast<double>(served))) +
-           engine_as_text(result.engine, served) +
+           engine_as_text(result.engine, served) + trains_as_text(result.offload, result.ledger) +
            fmt::format("replies refused at the call {}\n{}\n", result.refused,
                        result.ledger.to_string());
 }
@@ -162,6 +186,7 @@ std::string to_text(const load_settings& settings, const load_result& result) {
     }
     text += fmt::format("rate        {} answered\n", format_rate(result.received_per_second()));
     text += round_trips_as_text(result.round_trips);
+    text += trains_as_text(settings.offload, result.ledger);
     return text + "the client's ledger:\n" + result.ledger.to_string() + "\n";
 }
 
@@ -174,7 +199,7 @@ std::string to_json(const echo_result& result) {
                       {"backend", to_string(result.capabilities.backend)},
                       {"workers", result.worker_count},
                       {"addresses", addresses},
-                      {"offload", false},
+                      {"offload", result.offload != offload::off},
                       {"seconds", seconds_of(result.running_time)},
                       {"cpu_seconds", seconds_of(result.cpu_time)},
                       {"receive_buffer_size", result.buffers.receive.granted},
@@ -195,7 +220,7 @@ std::string to_json(const load_settings& settings, const load_result& result) {
                       {"version", version_string},
                       {"target", settings.target.to_string()},
                       {"backend", to_string(result.capabilities.backend)},
-                      {"offload", false},
+                      {"offload", settings.offload != offload::off},
                       {"settings", asked},
                       {"scheduled", or_null(settings.rate.has_value(), result.scheduled)},
                       {"sent", c.sent},

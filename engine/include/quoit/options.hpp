@@ -16,6 +16,7 @@
 #include <quoit/address.hpp>
 #include <quoit/time.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -49,11 +50,34 @@ enum class when_full : std::uint8_t {
                   ///< what a turn had on its way (as many as there are buffers) still comes
 };
 
-/// What the thread that turns a port does when there is nothing to do. Worker threads sleep.
+/// What the threads that turn a port do when there is nothing to do: its own and its workers'.
 enum class waiting : std::uint8_t {
-    block,      ///< sleeps in the kernel until something happens
-    busy_poll,  ///< spins: the lowest latency, for the price of a whole core
+    block,      ///< sleep in the kernel until something happens
+    busy_poll,  ///< spin: the lowest latency, for the price of a whole core each
 };
+
+/// Whether the kernel moves several datagrams at once: what is queued for one peer leaves as one
+/// message that the kernel or the network card cuts into datagrams (UDP_SEGMENT, since Linux 4.18),
+/// and what was sent like that is received whole (UDP_GRO, since 5.0). Reading and sending stay one
+/// datagram at a time, with their own lengths, in order; only the speed tells, and what the kernel
+/// drops: a train that finds the socket's buffer full is dropped whole and counted once
+/// (stats::is_exact).
+enum class offload : std::uint8_t {
+    automatic,  ///< both; but where small_buffer_count's buffers are used, which hold no train,
+                ///< datagrams are received one by one
+    on,         ///< both, whatever payload_size_max is
+    off,        ///< neither: the kernel's drops are then exact to the datagram
+};
+
+/// "automatic", "on", "off".
+[[nodiscard]] constexpr std::string_view to_string(offload which) noexcept {
+    switch (which) {
+        case offload::automatic: return "automatic";
+        case offload::on: return "on";
+        case offload::off: return "off";
+    }
+    return "?";
+}
 
 /// Where worker threads may run.
 enum class pinning : std::uint8_t {
@@ -101,8 +125,17 @@ struct loop_options {
     /// The CPU, 0..1023, that the thread which runs the loop is pinned to, for good, when it first
     /// turns it; -1: not pinned. One that cannot be had is logged.
     int cpu = -1;
-    /// What the thread that turns the port does when there is nothing to do.
+    /// What the threads that turn the port do when there is nothing to do. busy_poll needs a CPU
+    /// for each of them (worker_count + 1); with fewer they block, and the log says so.
     quoit::waiting waiting = quoit::waiting::block;
+    /// busy_poll: how long to spin before sleeping, up to 1 h; 0: for ever. A few times the usual
+    /// gap between datagrams spares the CPU when there are none.
+    std::chrono::microseconds spin_time{0};
+    /// While waiting, poll the network cards the sockets receive from for up to this long instead of
+    /// relying on interrupts (NAPI busy polling: IORING_REGISTER_NAPI and EPIOCSPARAMS, both since
+    /// Linux 6.9), up to 1 s; 0: do not. capabilities::napi_busy_poll says whether it was had.
+    /// Cards whose queues the sockets share profit; loopback has none.
+    std::chrono::microseconds napi_busy_poll{0};
     /// Receive buffers of 2112 bytes for endpoints whose payload_size_max fits one, per worker.
     /// A power of two, 8..32768.
     std::uint32_t small_buffer_count = 1024;
@@ -150,6 +183,11 @@ struct udp_options {
     /// Connected endpoints: each send is an immediate system call and reports a refusal itself,
     /// instead of leaving it to the next read.
     bool report_refused_on_send = false;
+    /// See quoit::offload.
+    quoit::offload offload = quoit::offload::automatic;
+    /// SO_BUSY_POLL, up to 1 s; 0: what net.core.busy_read says. More than that needs CAP_NET_ADMIN:
+    /// otherwise opening fails with EPERM.
+    std::chrono::microseconds socket_busy_poll{0};
 };
 
 /// How long to wait: none, a duration or a point in time; {} is as long as it takes, 0 s a poll.

@@ -40,7 +40,8 @@ struct receive_stats {
     std::uint64_t bytes = 0;      ///< payload bytes passed, after truncation
     std::uint64_t empty = 0;      ///< of those passed, with no payload
     std::uint64_t truncated = 0;  ///< of those passed, longer than payload_size_max
-    std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was passed
+    std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was passed ...
+    std::uint64_t coalesced = 0;  ///< ... and how many datagrams came in them
     std::uint64_t refused = 0;    ///< ICMP refusals heard of
     drops dropped{};
 };
@@ -51,14 +52,18 @@ struct send_stats {
         int error = 0;
         std::uint64_t count = 0;
     };
-    std::uint64_t accepted = 0;  ///< sends that answered "accepted"
-    std::uint64_t sent = 0;      ///< datagrams the kernel took
-    std::uint64_t waiting = 0;   ///< queued now (a gauge)
-    std::uint64_t bytes = 0;     ///< payload bytes the kernel took
-    std::uint64_t errors = 0;    ///< refused by the kernel for good; by errno in `reasons`
-    std::uint64_t dropped = 0;   ///< by abort(), or by a destructor that could not flush
-    std::uint64_t resent = 0;    ///< met somebody else's refusal and were sent once more
-    std::uint64_t blocked = 0;   ///< times the kernel took no more for now
+    std::uint64_t accepted = 0;   ///< sends that answered "accepted"
+    std::uint64_t sent = 0;       ///< datagrams the kernel took
+    std::uint64_t waiting = 0;    ///< queued now (a gauge)
+    std::uint64_t bytes = 0;      ///< payload bytes the kernel took
+    std::uint64_t errors = 0;     ///< refused by the kernel for good; by errno in `reasons`
+    std::uint64_t dropped = 0;    ///< by abort(), or by a destructor that could not flush
+    std::uint64_t trains = 0;     ///< runs of datagrams that left as one message (UDP_SEGMENT) ...
+    std::uint64_t coalesced = 0;  ///< ... and how many datagrams left in them
+    /// Trains that the kernel refused as such; their datagrams were sent once more, plain.
+    std::uint64_t trains_refused = 0;
+    std::uint64_t resent = 0;   ///< met somebody else's refusal and were sent once more
+    std::uint64_t blocked = 0;  ///< times the kernel took no more for now
     /// The first eight different errnos; further ones are in `errors` alone.
     std::array<reason, 8> reasons{};
 };

@@ -103,7 +103,11 @@ std::optional<error> test_io_uring() {
 
     const source_id source = tested.attach(receiver.get(), {.layout = {.name_size = 32}});
     const std::array<std::byte, 4> payload{};
-    const std::array<outgoing, 2> messages{outgoing{.payload = {}}, outgoing{.payload = payload}};
+    const std::array<iovec, 2> pieces{piece_of({}), piece_of(payload)};
+    const std::array<outgoing, 2> messages{
+        outgoing{.pieces = std::span(pieces).first(1)},
+        outgoing{.pieces = std::span(pieces).last(1)},
+    };
     counting_sink sink;
     const bool has_sent = send_messages(sender.get(), messages).sent == messages.size();
     // The empty one ends the multishot: the second arrives only if arming again works.

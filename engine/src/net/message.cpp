@@ -30,7 +30,9 @@ bool read_header(std::span<const std::byte> buffer, message_layout layout,
 }  // namespace
 
 std::uint16_t segment_of(std::span<const std::byte> buffer, message_layout layout) noexcept {
-    if (layout.control_size == 0) return 0;
+    message_header header;
+    if (layout.control_size == 0 || !read_header(buffer, layout, header)) return 0;
+    if (header.control_size == 0) return 0;  // as nearly all are
     const parsed_message parsed = parse_message(buffer, layout, payload_size_limit);
     return parsed.state == message_state::valid ? parsed.segment : std::uint16_t{0};
 }
@@ -48,16 +50,19 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
         parsed.state = message_state::bad_name;
         return parsed;
     }
-    const bool is_cut = (header.flags & MSG_CTRUNC) != 0;
-    const auto control = is_cut ? std::span<const std::byte>() : control_of(buffer, layout, header);
+    bool is_cut = (header.flags & MSG_CTRUNC) != 0;
+    auto control = control_of(buffer, layout, header);
     if (!control.empty()) {
         const control_data said = parse_control(control);
-        if (!said.is_valid) {
+        if (!said.is_valid && !is_cut) {
             parsed.state = message_state::bad_control;
             return parsed;
         }
         parsed.segment = said.gro_segment;
     }
+    if (is_cut) control = {};
+    // What was cut off is not that this is a train: the rest is only metadata.
+    if (parsed.segment != 0) is_cut = false;
 
     // What is there, never what is claimed: the kernel's length is the original one.
     const auto payload = buffer.subspan(layout.payload_offset());

@@ -53,8 +53,8 @@ enum class message_state : std::uint8_t {
     valid,
     short_buffer,  // fewer bytes than its layout says
     bad_name,      // no address of a family we know
-    control_cut,  // MSG_CTRUNC: read without metadata; a train, if it was one, looks like one giant
-                  // datagram, so this is none on a socket with UDP_GRO
+    control_cut,  // MSG_CTRUNC: read without metadata; a train whose UDP_GRO was cut off looks like
+                  // one giant datagram, so on a socket with UDP_GRO this is not to be trusted
     bad_control,  // control messages whose lengths do not add up
 };
 

@@ -4,11 +4,18 @@
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
 
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
+#endif
 
 namespace quoit::detail {
 
@@ -17,12 +24,26 @@ namespace {
 // Per system call. More gain little (the call's own cost is spread over 64) and cost stack.
 constexpr std::size_t messages_per_call = 64;
 
+// One control message of a u16, although the socket option of the same name takes an int (Linux
+// net/ipv4/udp.c, __udp_cmsg_send).
+struct segment_control {
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(std::uint16_t))> bytes;
+
+    void write(std::uint16_t segment) noexcept {
+        const cmsghdr header{
+            .cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
+        bytes = {};
+        std::memcpy(bytes.data(), &header, sizeof header);
+        std::memcpy(bytes.data() + CMSG_LEN(0), &segment, sizeof segment);
+    }
+};
+
 }  // namespace
 
 send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
     // Not initialised on purpose: only what is used is written, just before the call.
     std::array<mmsghdr, messages_per_call> headers;
-    std::array<iovec, messages_per_call> payloads;
+    std::array<segment_control, messages_per_call> controls;
     std::array<socket_address, messages_per_call> names;
 
     const bool is_connected = !messages.empty() && messages.front().to == nullptr;
@@ -33,16 +54,19 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
             result.sent, std::min(messages_per_call, messages.size() - result.sent));
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const outgoing& message = batch[i];
-            // The kernel only reads what it sends, but struct iovec serves both directions.
-            payloads[i] = {.iov_base = const_cast<std::byte*>(message.payload.data()),
-                           .iov_len = message.payload.size()};
-            headers[i] = {};
-            headers[i].msg_hdr.msg_iov = &payloads[i];
-            headers[i].msg_hdr.msg_iovlen = 1;
+            msghdr& header = headers[i].msg_hdr;
+            header = {};
+            header.msg_iov = const_cast<iovec*>(message.pieces.data());  // only read, again
+            header.msg_iovlen = message.pieces.size();
             if (message.to != nullptr) {
                 names[i] = socket_address(*message.to);
-                headers[i].msg_hdr.msg_name = names[i].get();
-                headers[i].msg_hdr.msg_namelen = names[i].size();
+                header.msg_name = names[i].get();
+                header.msg_namelen = names[i].size();
+            }
+            if (message.segment != 0) {
+                controls[i].write(message.segment);
+                header.msg_control = controls[i].bytes.data();
+                header.msg_controllen = controls[i].bytes.size();
             }
         }
         const int sent = system::send_many(fd, std::span(headers).first(batch.size()),

@@ -5,6 +5,9 @@
 // after one EAGAIN in a batch later ones still went out, in 20 of 20 batches (measured on Linux
 // 6.18), and they are no faster.
 //
+// A message is one datagram, or a run of equal ones that the kernel or the network card cuts apart
+// (UDP_SEGMENT, since Linux 4.18; net/segmentation.hpp decides which).
+//
 // Error policy: this function interprets nothing but EINTR (it goes on). The caller sees the errno
 // of the message that stopped the batch and decides (runtime/send_queue.hpp). MSG_DONTWAIT always,
 // so that an adopted blocking descriptor does not block us; MSG_NOSIGNAL always, since a plain send
@@ -12,6 +15,8 @@
 #pragma once
 
 #include <quoit/address.hpp>
+
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -21,10 +26,20 @@ namespace quoit::detail {
 
 /// One message to send. Everything it points to lives until the call returns.
 struct outgoing {
-    std::span<const std::byte> payload;
+    /// The payload; of a run, that of all its datagrams, one behind the other. At most 1024.
+    std::span<const iovec> pieces;
     /// Null on a connected socket.
     const address* to = nullptr;
+    /// Of a run: bytes of each datagram but the last, which may be shorter. 0: one datagram.
+    std::uint16_t segment = 0;
+    /// Datagrams. The kernel takes all of them or none.
+    std::uint16_t count = 1;
 };
+
+/// The kernel only reads what it sends, but struct iovec serves both directions.
+[[nodiscard]] inline iovec piece_of(std::span<const std::byte> payload) noexcept {
+    return {.iov_base = const_cast<std::byte*>(payload.data()), .iov_len = payload.size()};
+}
 
 struct send_result {
     std::uint32_t sent = 0;  // messages the kernel took, from the front

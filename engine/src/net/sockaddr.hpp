@@ -17,7 +17,8 @@ namespace quoit::detail {
 /// What the kernel takes. Not sockaddr_storage: 28 bytes hold either family.
 class socket_address {
   public:
-    socket_address() noexcept : any_{} {}
+    /// Not initialised: for the kernel to fill, or to be assigned to.
+    socket_address() noexcept {}
     explicit socket_address(const address& from) noexcept;
 
     [[nodiscard]] const sockaddr* get() const noexcept { return &any_.base; }

@@ -3,6 +3,8 @@
 
 #include "base/assert.hpp"
 #include "net/control_message.hpp"
+#include "net/message.hpp"
+#include "net/segmentation.hpp"
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
 
@@ -15,6 +17,9 @@
 #include <fstream>
 #include <limits>
 
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
+#endif
 #ifndef UDP_GRO
 #define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
 #endif
@@ -32,6 +37,9 @@ constexpr std::chrono::milliseconds bind_retry_every{2};
 // The indices of what SO_MEMINFO returns (SK_MEMINFO_DROPS in <linux/sock_diag.h>).
 constexpr std::size_t meminfo_drops = 8;
 constexpr std::size_t meminfo_count = 9;
+
+// Of control messages: more than all that can be asked for.
+constexpr std::size_t control_size_max = 512;
 
 std::unexpected<error> system_failure(int negative_errno, const char* what, const address& where) {
     return failure(std::error_code(-negative_errno, std::system_category()),
@@ -75,12 +83,15 @@ int to_int(std::uint32_t value) noexcept {
 }  // namespace
 
 int udp_socket::set_options(const udp_options& options) noexcept {
+    has_gro_ = options.offload == offload::on && find_offload_support().has_gro;
     option_setter socket(descriptor());
     const bool is_v6 = local_.family() == family::ipv6;
     if (is_v6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (is_v6) socket.try_set(IPPROTO_IPV6, IPV6_RECVERR, 0);
     if (!is_v6) socket.try_set(IPPROTO_IP, IP_RECVERR, 0);
-    socket.try_set(SOL_UDP, UDP_GRO, 0);
+    // A kernel that knows UDP_SEGMENT gets it per message; an adopted socket may have it on.
+    if (find_offload_support().has_segment) socket.try_set(SOL_UDP, UDP_SEGMENT, 0);
+    socket.try_set(SOL_UDP, UDP_GRO, has_gro_ ? 1 : 0);
     if (options.reuse_port) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
     if (options.reuse_address) socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
     if (options.broadcast) socket.set(SOL_SOCKET, SO_BROADCAST, 1);
@@ -213,13 +224,20 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
     constexpr std::uint64_t without_filter_max = 65'536;
     constexpr int errors_max = 8;  // pending refusals are reported ahead of datagrams, one by one
     for (int errors = 0; errors < errors_max;) {
-        msghdr message{};  // no room at all: only the fact that there was one is wanted
+        // No room for a payload: only its length is wanted, and whether it is a train.
+        alignas(cmsghdr) std::array<std::byte, control_size_max> control;
+        msghdr message{};
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
         const auto got = system::receive(descriptor(), &message, MSG_DONTWAIT | MSG_TRUNC);
         if (got == -EAGAIN) break;
         if (got < 0) {
             ++errors;
-        } else if (++counted.datagrams == without_filter_max && filtered != 0) {
-            break;
+        } else {
+            const auto said = parse_control(std::span(control).first(message.msg_controllen));
+            const auto size = static_cast<std::uint32_t>(got);
+            counted.datagrams += datagram_count(size, said.gro_segment, message_layout{});
+            if (counted.datagrams >= without_filter_max && filtered != 0) break;
         }
     }
     counted.kernel_drops = kernel_drops();

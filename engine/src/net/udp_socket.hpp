@@ -8,7 +8,8 @@
 //   IP_RECVERR = 0                 on an unconnected socket one dead peer's ICMP would fail the
 //   next
 //                                  send to a healthy one (measured on Linux 6.18)
-//   UDP_GRO                        on or off, explicitly
+//   UDP_GRO                        on for offload::on, off for the others: whoever opens a socket
+//                                  knows its buffers, and has decided what `automatic` means
 //
 // Threads: any, one at a time. Errors: the kernel's errno, with "listen 127.0.0.1:9999" or
 // "connect ..." as context.
@@ -42,6 +43,8 @@ class udp_socket {
     [[nodiscard]] bool is_open() const noexcept { return fd_.is_open(); }
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] const std::optional<address>& peer() const noexcept { return peer_; }
+    /// UDP_GRO is on: messages may be trains.
+    [[nodiscard]] bool has_gro() const noexcept { return has_gro_; }
 
     [[nodiscard]] buffer_sizes buffers() const;
     [[nodiscard]] status set_broadcast(bool allowed) noexcept;
@@ -71,6 +74,7 @@ class udp_socket {
     std::optional<address> peer_;
     std::uint32_t receive_buffer_asked_ = 0;
     std::uint32_t send_buffer_asked_ = 0;
+    bool has_gro_ = false;
 };
 
 /// The most the kernel grants (twice net.core.rmem_max or wmem_max), in bytes; 0: unknown.

@@ -62,12 +62,14 @@ std::string stats::to_string() const {
            n(in.passed) + " = delivered " + n(in.delivered) + " + queue full " +
            n(in.dropped.queue_full) + " + never read " + n(in.dropped.abandoned) + " + waiting " +
            n(in.waiting) + "\n          bytes " + n(in.bytes) + ", empty " + n(in.empty) +
-           ", truncated " + n(in.truncated) + ", refusals " + n(in.refused) +
-           "\n          lost: " + drops.text() + "\nsent      accepted " + n(sent.accepted) +
-           " = sent " + n(sent.sent) + " + waiting " + n(sent.waiting) + " + errors " +
-           n(sent.errors) + " + dropped " + n(sent.dropped) + "\n          bytes " + n(sent.bytes) +
-           ", blocked " + n(sent.blocked) + " times, sent again " + n(sent.resent) +
-           "\n          lost: " + errors.text() + "\nunexplained " + n(unexplained());
+           ", truncated " + n(in.truncated) + ", in " + n(in.trains) + " trains " +
+           n(in.coalesced) + ", refusals " + n(in.refused) + "\n          lost: " + drops.text() +
+           "\nsent      accepted " + n(sent.accepted) + " = sent " + n(sent.sent) + " + waiting " +
+           n(sent.waiting) + " + errors " + n(sent.errors) + " + dropped " + n(sent.dropped) +
+           "\n          bytes " + n(sent.bytes) + ", trains " + n(sent.trains) + ", refused " +
+           n(sent.trains_refused) + ", blocked " + n(sent.blocked) + " times, sent again " +
+           n(sent.resent) + "\n          lost: " + errors.text() + "\nunexplained " +
+           n(unexplained());
 }
 
 stats& stats::operator+=(const stats& other) noexcept {
@@ -81,6 +83,7 @@ stats& stats::operator+=(const stats& other) noexcept {
     in.empty += more.empty;
     in.truncated += more.truncated;
     in.trains += more.trains;
+    in.coalesced += more.coalesced;
     in.refused += more.refused;
     in.dropped.kernel_packets += more.dropped.kernel_packets;
     in.dropped.queue_full += more.dropped.queue_full;
@@ -94,6 +97,9 @@ stats& stats::operator+=(const stats& other) noexcept {
     sent.bytes += other.sent.bytes;
     sent.errors += other.sent.errors;
     sent.dropped += other.sent.dropped;
+    sent.trains += other.sent.trains;
+    sent.coalesced += other.sent.coalesced;
+    sent.trains_refused += other.sent.trains_refused;
     sent.resent += other.sent.resent;
     sent.blocked += other.sent.blocked;
     for (const auto& reason : other.sent.reasons) {

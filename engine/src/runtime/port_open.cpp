@@ -6,6 +6,7 @@
 // detach() returns, so the port number is free when close() returns; a threaded one says
 // `detached`.
 #include "net/control_message.hpp"
+#include "net/segmentation.hpp"
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
@@ -23,6 +24,37 @@ using detail::socket_state;
 
 // A sockaddr of the family, in whole 16 bytes so that what follows is aligned.
 constexpr std::uint16_t name_size_of(family of) noexcept { return of == family::ipv6 ? 32 : 16; }
+
+// Where a datagram lies in a buffer. On a socket that receives trains UDP_GRO must not be cut off
+// by what somebody set on descriptor(), so there is room for that; and large buffers have room for
+// the payload to begin on a cache line.
+detail::message_layout layout_of(family of, const udp_options& options, bool has_gro) noexcept {
+    detail::message_layout made{
+        .name_size = name_size_of(of),
+        .control_size = detail::control_size_for(of, options.received_metadata, has_gro)};
+    if (has_gro) {
+        constexpr std::uint32_t spare_size = 64;  // SO_TIMESTAMPING, the longest, takes as much
+        const std::uint32_t end = made.payload_offset() + spare_size;
+        const std::uint32_t aligned =
+            (end + detail::cache_line_size - 1) / detail::cache_line_size * detail::cache_line_size;
+        made.control_size = static_cast<std::uint16_t>(aligned - made.control_offset());
+    }
+    return made;
+}
+
+bool fits_small_buffer(detail::message_layout layout, const udp_options& options) noexcept {
+    return layout.payload_offset() + options.payload_size_max <= detail::small_buffer_stride;
+}
+
+// What offload::automatic means for a socket of this family: trains are received where the buffers
+// are large anyway.
+udp_options for_socket(family of, udp_options options) noexcept {
+    if (options.offload == offload::automatic) {
+        const bool is_small = fits_small_buffer(layout_of(of, options, false), options);
+        options.offload = is_small ? offload::off : offload::on;
+    }
+    return options;
+}
 
 std::unexpected<error> no_socket_left(const loop_options& options) {
     return failure(std::make_error_code(std::errc::too_many_files_open),
@@ -46,7 +78,7 @@ result<endpoint_id> port::implementation::open(std::span<const address> where,
             causes.emplace_back(make_error_code(errc::invalid_address), "listen on no address");
             continue;
         }
-        auto made = detail::udp_socket::listen(one, options);
+        auto made = detail::udp_socket::listen(one, for_socket(one.family(), options));
         if (made) {
             opened.push_back(*std::move(made));
         } else {
@@ -73,10 +105,11 @@ result<endpoint_id> port::implementation::open_every_interface(std::uint16_t por
     const int attempts_max = port_number == 0 ? 16 : 1;
     result<detail::udp_socket> v6 = failure(errc::closed);
     for (int attempt = 0; attempt < attempts_max; ++attempt) {
-        auto v4 = detail::udp_socket::listen({ip::v4({0, 0, 0, 0}), port_number}, options);
+        auto v4 = detail::udp_socket::listen({ip::v4({0, 0, 0, 0}), port_number},
+                                             for_socket(family::ipv4, options));
         if (!v4) return std::unexpected(v4.error());
         const std::uint16_t number = v4->local().port();
-        v6 = detail::udp_socket::listen({ip::v6({}), number}, options);
+        v6 = detail::udp_socket::listen({ip::v6({}), number}, for_socket(family::ipv6, options));
         const bool has_no_v6 = !v6 && (v6.error() == std::errc::address_family_not_supported ||
                                        v6.error() == std::errc::address_not_available);
         if (!v6 && !has_no_v6) continue;
@@ -102,7 +135,7 @@ result<endpoint_id> port::implementation::open_connection(const address& peer,
     if (sockets_free() < 1) {
         return no_socket_left(options_);
     }
-    auto made = detail::udp_socket::connect(peer, options);
+    auto made = detail::udp_socket::connect(peer, for_socket(peer.family(), options));
     if (!made) return std::unexpected(made.error());
     const address connected_to = made->peer().value_or(peer);
     std::vector<detail::udp_socket> opened;
@@ -176,18 +209,18 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
     one.worker_index = next_worker_++ % workers_.size();
     one.owner = workers_[one.worker_index].get();
 
-    const detail::message_layout layout{
-        .name_size = name_size_of(one.local.family()),
-        .control_size = detail::control_size_for(one.local.family(),
-                                                 endpoint.options.received_metadata, false)};
-    const bool fits_small =
-        layout.payload_offset() + endpoint.options.payload_size_max <= detail::small_buffer_stride;
+    const bool has_gro = one.socket.has_gro();
+    const detail::message_layout layout = layout_of(one.local.family(), endpoint.options, has_gro);
+    const bool is_small = !has_gro && fits_small_buffer(layout, endpoint.options);
+    if (endpoint.options.offload == offload::off || !detail::find_offload_support().has_segment) {
+        one.queue.turn_segmentation_off();
+    }
     one.shared.fd = one.socket.descriptor();
     one.shared.options = {
         .tag = tag,
-        .pool = fits_small ? detail::buffer_class::small : detail::buffer_class::large,
+        .pool = is_small ? detail::buffer_class::small : detail::buffer_class::large,
         .layout = layout,
-        .has_gro = false};
+        .has_gro = has_gro};
     ++sockets_per_pool_[pool_index(one)];
     endpoint.sockets.push_back(tag);
     endpoint.locals.push_back(one.local);

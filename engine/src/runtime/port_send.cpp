@@ -15,8 +15,10 @@ using detail::endpoint_state;
 using detail::order_kind;
 using detail::socket_state;
 
-// Flushed when this many wait, whether the turn has ended or not: one system call's worth.
-constexpr std::size_t flush_at_count = 64;
+// Flushed when this much waits, whether the turn has ended or not: one system call's worth of
+// messages, or as many bytes as are still in the cache.
+constexpr std::size_t flush_at_runs = 64;
+constexpr std::size_t flush_at_bytes = 256U << 10U;
 
 constexpr address broadcast_host_of(std::uint16_t port_number) noexcept {
     return {ip::v4({255, 255, 255, 255}), port_number};
@@ -27,6 +29,10 @@ std::size_t size_of(std::span<const byte_view> pieces) noexcept {
     for (const byte_view& piece : pieces)
         size += piece.size();
     return size;
+}
+
+bool is_full_call(const detail::send_queue& queue) noexcept {
+    return queue.run_count() >= flush_at_runs || queue.byte_count() >= flush_at_bytes;
 }
 
 }  // namespace
@@ -111,7 +117,7 @@ status port::implementation::send(endpoint_state& endpoint, datagram&& received,
 
 void port::implementation::queued(endpoint_state& endpoint, socket_state& one) {
     ++endpoint.ledger.sent.accepted;
-    if (!one.is_blocked && one.queue.count() >= flush_at_count) {
+    if (!one.is_blocked && is_full_call(one.queue)) {
         flush(one);
     } else if (!one.is_blocked) {
         list_unflushed(one);
@@ -138,7 +144,9 @@ status port::implementation::try_send(endpoint_state& endpoint, std::span<const 
         }
         payload = gathered;
     }
-    const detail::outgoing message{.payload = payload, .to = endpoint.peer ? nullptr : to};
+    const iovec piece = detail::piece_of(payload);
+    const detail::outgoing message{.pieces = std::span(&piece, 1),
+                                   .to = endpoint.peer ? nullptr : to};
     const detail::send_result sent = send_now(one, std::span(&message, 1));
     if (sent.error == EAGAIN || sent.error == EWOULDBLOCK) return errc::would_block;
     if (sent.error != 0) return std::error_code(sent.error, std::system_category());

@@ -206,6 +206,7 @@ void port::implementation::receive(socket_state& one, const event& what) {
     ledger.truncated += message.first.original_size > message.first.size ? count : 0U;
     if (is_train) {
         ++ledger.trains;
+        ledger.coalesced += count;
         endpoint.ledger.is_exact = false;
     }
     endpoint.received.push(pool, what.buffer, message);

@@ -9,8 +9,11 @@ namespace {
 
 // Handed to one net::send_messages, which makes as many system calls of it as it needs.
 constexpr std::size_t batch_count_max = 256;
+constexpr std::size_t batch_pieces_max = 1024;
 
 }  // namespace
+
+// --- queueing ---
 
 void send_queue::push(std::span<const byte_view> pieces, const address* to) {
     entry made;
@@ -19,12 +22,7 @@ void send_queue::push(std::span<const byte_view> pieces, const address* to) {
         bytes_.insert(bytes_.end(), piece.data(), piece.data() + piece.size());
     }
     made.size = static_cast<std::uint32_t>(bytes_.size() - made.offset);
-    if (to != nullptr) {
-        made.to = *to;
-        made.has_to = true;
-    }
-    bytes_waiting_ += made.size;
-    entries_.push_back(made);
+    append(made, to);
 }
 
 void send_queue::push(datagram&& received, const address* to) {
@@ -40,42 +38,138 @@ void send_queue::push(datagram&& received, const address* to) {
     made.buffer = lease_access::buffer(held);
     made.data = held.payload().data();
     made.size = static_cast<std::uint32_t>(held.size());
+    append(made, to);
+}
+
+void send_queue::append(entry& made, const address* to) {
+    ++datagrams_;
+    bytes_waiting_ += made.size;
     if (to != nullptr) {
         made.to = *to;
         made.has_to = true;
     }
+    made.segment = made.size;
+    if (extend(made)) return;
     entries_.push_back(made);
-    retain_buffer(*pool, made.buffer);
-    bytes_waiting_ += made.size;
+    if (made.pool == nullptr) return;
+    retain_buffer(*made.pool, made.buffer);
     ++leases_;
 }
 
+// A datagram that lies behind the last run and belongs to it becomes a part of it; one lease of a
+// buffer is enough for both.
+bool send_queue::extend(const entry& made) noexcept {
+    if (is_empty()) return false;
+    entry& last = entries_.back();
+    if (last.is_closed() || made.size == 0 || made.size > last.segment) return false;
+    if (last.count >= segmentation_.count_max()) return false;
+    const bool is_behind = made.pool == nullptr
+                               ? last.pool == nullptr && last.offset + last.size == made.offset
+                               : last.pool == made.pool && last.buffer == made.buffer &&
+                                     last.data + last.size == made.data;
+    if (!is_behind || !last.goes_where(made)) return false;
+    last.size += made.size;
+    ++last.count;
+    return true;
+}
+
+// --- making messages ---
+
 std::span<const outgoing> send_queue::gather() {
     batch_.clear();
-    const std::size_t count = std::min(batch_count_max, entries_.size() - head_);
-    for (const entry& one : std::span(entries_).subspan(head_, count)) {
-        const std::byte* const data = one.pool == nullptr ? bytes_.data() + one.offset : one.data;
-        batch_.push_back({.payload = {data, one.size}, .to = one.has_to ? &one.to : nullptr});
+    pieces_.clear();
+    pieces_.reserve(batch_pieces_max);  // messages point into it
+    position at{.index = head_, .taken = 0};
+    while (at.index < entries_.size() && batch_.size() < batch_count_max &&
+           pieces_.size() + segmentation_.count_max() <= batch_pieces_max) {
+        batch_.push_back(next_message(at));
     }
     return batch_;
 }
 
-void send_queue::release_front() noexcept {
-    const entry& gone = entries_[head_++];
-    bytes_waiting_ -= gone.size;
-    if (gone.pool == nullptr) {
-        bytes_dead_ += gone.size;
-        return;
+outgoing send_queue::next_message(position& at) {
+    const entry& first = entries_[at.index];
+    const address* const to = first.destination();
+    const bool is_plain = plain_left_ > batch_.size();  // those before are one datagram each
+    const std::size_t first_piece = pieces_.size();
+    const std::uint32_t remaining = first.size - at.taken * first.segment;
+    const std::uint32_t segment = std::min(first.segment, remaining);
+    const std::uint32_t count_max = is_plain ? 1 : segmentation_.count_max(to, segment);
+
+    std::uint32_t count = 0;
+    bool is_closed = false;
+    while (count < count_max && at.index < entries_.size() && !is_closed) {
+        const entry& next = entries_[at.index];
+        const bool is_tail = count > 0 && next.segment != segment;
+        if (count > 0) {
+            if (!first.goes_where(next) || next.size == 0 || next.segment > segment) break;
+            if (is_tail && next.count > 1) break;
+        }
+        const std::uint32_t taken = std::min(count_max - count, next.count - at.taken);
+        is_closed = is_tail || (next.is_closed() && at.taken + taken == next.count);
+        take(at, taken);
+        count += taken;
     }
-    --leases_;
-    release_buffer(*gone.pool, gone.buffer);
+    return {.pieces = std::span(pieces_).subspan(first_piece),
+            .to = to,
+            .segment = count > 1 ? static_cast<std::uint16_t>(segment) : std::uint16_t{0},
+            .count = static_cast<std::uint16_t>(count)};
 }
 
-void send_queue::account(std::uint32_t sent, send_stats& ledger) noexcept {
-    ledger.sent += sent;
-    for (std::uint32_t i = 0; i < sent; ++i) {
-        ledger.bytes += entries_[head_].size;
-        release_front();
+// The next `count` datagrams of an entry are a piece of the message that is being made.
+void send_queue::take(position& at, std::uint32_t count) {
+    const entry& one = entries_[at.index];
+    const std::uint32_t begin = at.taken * one.segment;
+    const std::uint32_t end = std::min(begin + count * one.segment, one.size);
+    pieces_.push_back(piece_of({data_of(one) + begin, end - begin}));
+    at.taken += count;
+    if (at.taken < one.count) return;
+    ++at.index;
+    at.taken = 0;
+}
+
+// --- what became of them ---
+
+// Takes datagrams from the front; returns their bytes.
+std::size_t send_queue::release_front(std::uint32_t count) noexcept {
+    std::size_t bytes = 0;
+    datagrams_ -= count;
+    plain_left_ -= std::min(plain_left_, count);
+    while (count > 0) {
+        entry& gone = entries_[head_];
+        const std::uint32_t taken = std::min(count, gone.count);
+        const std::uint32_t size = std::min(taken * gone.segment, gone.size);
+        count -= taken;
+        bytes += size;
+        if (gone.pool == nullptr) bytes_dead_ += size;
+        if (taken < gone.count) {
+            gone.data += gone.pool == nullptr ? 0 : size;
+            gone.offset += size;
+            gone.size -= size;
+            gone.count -= taken;
+            gone.is_resent = false;
+            break;
+        }
+        ++head_;
+        if (gone.pool == nullptr) continue;
+        --leases_;
+        release_buffer(*gone.pool, gone.buffer);
+    }
+    bytes_waiting_ -= bytes;
+    return bytes;
+}
+
+void send_queue::account(std::span<const outgoing> sent, send_stats& ledger) noexcept {
+    for (const outgoing& one : sent) {
+        const address* const to = one.to;
+        if (one.segment != 0) {
+            ++ledger.trains;
+            ledger.coalesced += one.count;
+        } else {
+            segmentation_.sent_plain(to, static_cast<std::uint32_t>(one.pieces.front().iov_len), 1);
+        }
+        ledger.sent += one.count;
+        ledger.bytes += release_front(one.count);
     }
 }
 
@@ -93,15 +187,20 @@ bool send_queue::is_news_of_an_earlier_one(int error) const noexcept {
     }
 }
 
-void send_queue::lose(int error, send_stats& ledger) noexcept {
-    ++ledger.errors;
+void send_queue::send_plain(int error, const outgoing& refused) noexcept {
+    segmentation_.refused(error, refused.to, refused.segment, refused.count);
+    plain_left_ = refused.count;
+}
+
+void send_queue::lose(int error, const outgoing& refused, send_stats& ledger) noexcept {
+    ledger.errors += refused.count;
     for (auto& reason : ledger.reasons) {
         if (reason.count != 0 && reason.error != error) continue;
         reason.error = error;
-        ++reason.count;
+        reason.count += refused.count;
         break;
     }
-    release_front();
+    release_front(refused.count);
 }
 
 // The kernel takes no more: what waits gives its leases up, and the memory of what is gone is used
@@ -112,7 +211,7 @@ void send_queue::keep() {
     std::vector<std::byte> kept;
     kept.reserve(bytes_waiting_);
     for (entry& one : std::span(entries_).subspan(head_)) {
-        const std::byte* const data = one.pool == nullptr ? bytes_.data() + one.offset : one.data;
+        const std::byte* const data = data_of(one);
         one.offset = kept.size();
         kept.insert(kept.end(), data, data + one.size);
         if (one.pool != nullptr) release_buffer(*std::exchange(one.pool, nullptr), one.buffer);
@@ -133,7 +232,7 @@ void send_queue::clear() noexcept {
 std::size_t send_queue::drop() noexcept {
     const std::size_t dropped = count();
     while (!is_empty())
-        release_front();
+        release_front(entries_[head_].count);
     clear();
     return dropped;
 }

@@ -5,6 +5,11 @@
 //
 //     entries   [ sent | sent | head ... waiting ... ]      bytes   [ ...payloads... ]
 //
+// Datagrams of one size to one destination that follow each other, in memory too, are one entry, a
+// run; so the echo of a train is one entry that lies where it was received. gather() makes messages
+// of entries: runs with one destination and one size become one, with a piece for each (UDP_SEGMENT,
+// net/segmentation.hpp). Nothing waits for company: what is queued at a flush goes.
+//
 // A lease never waits for the kernel: what a flush could not send is copied, so that receiving does
 // not depend on sending.
 //
@@ -13,12 +18,16 @@
 //   ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT on a connected socket:
 //                             news about an EARLIER datagram; this one was not sent (measured on
 //                             Linux 6.18). Report it, send this one once more
-//   anything else             this datagram is lost: counted by errno; the next one goes on
-// GSO refusals do not arise: nothing is coalesced yet.
+//   EMSGSIZE, EIO, EINVAL of a run
+//                             the coalescing is refused, not the datagrams: they are sent once more,
+//                             plain, and segmentation remembers
+//   anything else             the message is lost: its datagrams are counted by errno; the next one
+//                             goes on
 //
 // Single-threaded: the port's thread.
 #pragma once
 
+#include "net/segmentation.hpp"
 #include "net/send.hpp"
 
 #include <quoit/datagram.hpp>
@@ -46,13 +55,19 @@ class send_queue {
     send_queue& operator=(const send_queue&) = delete;
     ~send_queue() { drop(); }
 
+    /// Before the first push: nothing is coalesced.
+    void turn_segmentation_off() noexcept { segmentation_.turn_off(); }
+
     /// `to`: null on a connected socket.
     void push(std::span<const byte_view> pieces, const address* to);
     /// Straight from its buffer; one with bytes of its own is copied.
     void push(datagram&& received, const address* to);
 
     [[nodiscard]] bool is_empty() const noexcept { return head_ == entries_.size(); }
-    [[nodiscard]] std::size_t count() const noexcept { return entries_.size() - head_; }
+    /// Datagrams.
+    [[nodiscard]] std::size_t count() const noexcept { return datagrams_; }
+    /// Runs, about as many messages as they will be.
+    [[nodiscard]] std::size_t run_count() const noexcept { return entries_.size() - head_; }
     /// Payload bytes that wait.
     [[nodiscard]] std::size_t byte_count() const noexcept { return bytes_waiting_; }
     /// What a queued datagram costs beside its payload, in bytes: an empty one is not free.
@@ -65,11 +80,13 @@ class send_queue {
     template <class Send, class Refused>
     outcome flush(send_stats& ledger, Send&& send, Refused&& refused) {
         while (!is_empty()) {
-            const send_result result = send(gather());
-            account(result.sent, ledger);
+            const std::span<const outgoing> messages = gather();
+            const send_result result = send(messages);
+            account(messages.first(result.sent), ledger);
             ledger.resent += result.refusals;
             refusals_unheard_ += result.refusals;
             if (result.error == 0) continue;
+            const outgoing& refused_one = messages[result.sent];
             if (result.error == EAGAIN || result.error == EWOULDBLOCK) {
                 ++ledger.blocked;
                 keep();
@@ -79,8 +96,11 @@ class send_queue {
                 refused(result.error);
                 entries_[head_].is_resent = true;
                 ++ledger.resent;
+            } else if (refused_one.segment != 0 && segmentation::is_refusal(result.error)) {
+                send_plain(result.error, refused_one);
+                ++ledger.trains_refused;
             } else {
-                lose(result.error, ledger);
+                lose(result.error, refused_one, ledger);
             }
         }
         clear();
@@ -96,6 +116,8 @@ class send_queue {
     std::size_t drop() noexcept;
 
   private:
+    // A run: `count` datagrams of `segment` bytes each, the last perhaps shorter, one behind the
+    // other in memory.
     struct entry {
         address to;
         bool has_to = false;
@@ -103,26 +125,54 @@ class send_queue {
         buffer_pool* pool = nullptr;  // null: the payload lies in bytes_
         const std::byte* data = nullptr;
         std::uint32_t buffer = 0;
-        std::uint32_t size = 0;
+        std::uint32_t count = 1;
+        std::uint32_t segment = 0;
+        std::uint32_t size = 0;  // bytes of them all
         std::size_t offset = 0;
+
+        [[nodiscard]] const address* destination() const noexcept { return has_to ? &to : nullptr; }
+        /// Ends in a shorter datagram, or consists of an empty one: nothing may follow.
+        [[nodiscard]] bool is_closed() const noexcept {
+            return segment == 0 || size < segment * count;
+        }
+        [[nodiscard]] bool goes_where(const entry& other) const noexcept {
+            return has_to == other.has_to && (!has_to || to == other.to);
+        }
+    };
+    // Where gather() stands: so many datagrams of entries_[index] are in messages already.
+    struct position {
+        std::size_t index = 0;
+        std::uint32_t taken = 0;
     };
 
+    void append(entry& made, const address* to);
+    [[nodiscard]] bool extend(const entry& made) noexcept;
     [[nodiscard]] std::span<const outgoing> gather();
-    void account(std::uint32_t sent, send_stats& ledger) noexcept;
+    [[nodiscard]] outgoing next_message(position& at);
+    void take(position& at, std::uint32_t count);
+    [[nodiscard]] const std::byte* data_of(const entry& one) const noexcept {
+        return one.pool == nullptr ? bytes_.data() + one.offset : one.data;
+    }
+    void account(std::span<const outgoing> sent, send_stats& ledger) noexcept;
     [[nodiscard]] bool is_news_of_an_earlier_one(int error) const noexcept;
-    void lose(int error, send_stats& ledger) noexcept;
+    void send_plain(int error, const outgoing& refused) noexcept;
+    void lose(int error, const outgoing& refused, send_stats& ledger) noexcept;
     void keep();
     void clear() noexcept;
-    void release_front() noexcept;
+    std::size_t release_front(std::uint32_t count) noexcept;
 
     std::vector<entry> entries_;
     std::size_t head_ = 0;
     std::vector<std::byte> bytes_;
     std::size_t bytes_dead_ = 0;  // of bytes_, those of entries that are gone
     std::size_t bytes_waiting_ = 0;
+    std::size_t datagrams_ = 0;
     std::size_t leases_ = 0;
     std::uint32_t refusals_unheard_ = 0;
+    segmentation segmentation_;
+    std::uint32_t plain_left_ = 0;  // datagrams at the front that are sent plain
     std::vector<outgoing> batch_;
+    std::vector<iovec> pieces_;
 };
 
 }  // namespace quoit::detail

@@ -202,11 +202,12 @@ TEST_P(contract, WritableWaitsUntilThereIsRoom) {
     receiver sender{.fd = narrow.fd};
     attach(sender);
     const std::string text = pattern(1000);
-    const outgoing message{.payload = std::as_bytes(std::span(text))};
+    messages one;
+    one.add(text);
     std::size_t sent = 0;
     send_result result;
     while (sent < 100'000 && result.error == 0) {
-        result = backend().send(sender.id, {&message, 1});
+        result = backend().send(sender.id, one.all());
         sent += result.sent;
     }
     ASSERT_EQ(result.error, EAGAIN);
@@ -219,7 +220,7 @@ TEST_P(contract, WritableWaitsUntilThereIsRoom) {
     ASSERT_TRUE(turn_until([&] { return count(sender, event_kind::writable) == 1; }, "writable"));
     turn_at_once();
     EXPECT_EQ(count(sender, event_kind::writable), 1U);
-    EXPECT_EQ(backend().send(sender.id, {&message, 1}).error, 0);
+    EXPECT_EQ(backend().send(sender.id, one.all()).error, 0);
 
     backend().detach(sender.id);
     network().close(narrow.fd);

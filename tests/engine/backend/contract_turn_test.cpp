@@ -178,13 +178,12 @@ TEST_P(contract, SendGoesOutInOrder) {
     const int peer = open_socket();
     const address to = network().local(peer);
     strings texts;
-    std::vector<outgoing> messages;
+    messages sending;
     for (int i = 0; i < 150; ++i)
         texts.push_back(i % 10 == 9 ? std::string() : std::to_string(i));
-    for (const std::string& text : texts) {
-        messages.push_back({.payload = std::as_bytes(std::span(text)), .to = &to});
-    }
-    const send_result result = backend().send(sender.id, messages);
+    for (const std::string& text : texts)
+        sending.add(text, &to);
+    const send_result result = backend().send(sender.id, sending.all());
     EXPECT_EQ(result.sent, 150U);
     EXPECT_EQ(result.error, 0);
     for (const std::string& text : texts)
@@ -196,9 +195,33 @@ TEST_P(contract, SendUsesThePeerOfAConnectedSocket) {
     const int peer = open_socket();
     const receiver sender = open_receiver({.connected_to = network().local(peer)});
     const std::string text = "hello";
-    const outgoing message{.payload = std::as_bytes(std::span(text))};
-    EXPECT_EQ(backend().send(sender.id, {&message, 1}).sent, 1U);
+    messages one;
+    one.add(text);
+    EXPECT_EQ(backend().send(sender.id, one.all()).sent, 1U);
     EXPECT_EQ(receive(peer), "hello");
+}
+
+TEST_P(contract, ATrainIsSentInOneMessageAndArrivesAsItsDatagrams) {
+    start();
+    const receiver sender = open_receiver();
+    const int peer = open_socket();
+    const address to = network().local(peer);
+    const std::string text = pattern(1050);
+    const std::string_view all(text);
+    messages sending;
+    sending.add("before", &to);
+    // In pieces that are not cut where the datagrams are.
+    sending.add_train({all.substr(0, 250), all.substr(250, 1), all.substr(251)}, 100, &to);
+    sending.add("behind", &to);
+    const send_result result = backend().send(sender.id, sending.all());
+    if (result.error == EINVAL || result.error == EIO) {
+        GTEST_SKIP() << "no UDP_SEGMENT here: " << std::strerror(result.error);
+    }
+    EXPECT_EQ(result.sent, 3U);
+    EXPECT_EQ(receive(peer), "before");
+    for (std::size_t at = 0; at < all.size(); at += 100)
+        ASSERT_EQ(receive(peer), all.substr(at, 100)) << at;
+    EXPECT_EQ(receive(peer), "behind");
 }
 
 TEST_P(contract, SendOfNothingSendsNothing) {
@@ -222,18 +245,18 @@ TEST_P(contract, SendStopsAtTheFirstRefusalAndSaysHowManyWent) {
         for (std::size_t i = 0; i < bad + 3; ++i)
             texts.push_back(std::to_string(i));
         texts[bad] = too_long;
-        std::vector<outgoing> messages;
-        for (const std::string& text : texts) {
-            messages.push_back({.payload = std::as_bytes(std::span(text)), .to = &to});
-        }
-        const send_result result = backend().send(sender.id, messages);
+        messages sending;
+        for (const std::string& text : texts)
+            sending.add(text, &to);
+        const send_result result = backend().send(sender.id, sending.all());
         EXPECT_EQ(result.sent, bad);
         EXPECT_EQ(result.error, EMSGSIZE);
         for (std::size_t i = 0; i < bad; ++i)
             ASSERT_EQ(receive(peer), std::to_string(i));
         const std::string last = "last";
-        const outgoing message{.payload = std::as_bytes(std::span(last)), .to = &to};
-        ASSERT_EQ(backend().send(sender.id, {&message, 1}).sent, 1U);
+        messages next;
+        next.add(last, &to);
+        ASSERT_EQ(backend().send(sender.id, next.all()).sent, 1U);
         EXPECT_EQ(receive(peer), "last") << "one behind the refused one went out";
     }
 }
@@ -248,15 +271,14 @@ TEST_P(contract, ARefusalTakenByASendIsNotLostAndNothingIsSentTwice) {
     const int peer = open_socket(family::ipv4, peer_address.port());
     ASSERT_GE(peer, 0);
     const strings texts{"0", "1", "2"};
-    std::vector<outgoing> messages;
-    for (const std::string& text : texts) {
-        messages.push_back({.payload = std::as_bytes(std::span(text))});
-    }
-    send_result result = backend().send(client.id, messages);
+    messages sending;
+    for (const std::string& text : texts)
+        sending.add(text);
+    send_result result = backend().send(client.id, sending.all());
     if (result.error == ECONNREFUSED) {
         // News of the earlier one; the first of these was not sent.
         EXPECT_EQ(result.sent, 0U);
-        result = backend().send(client.id, messages);
+        result = backend().send(client.id, sending.all());
     } else {
         ASSERT_TRUE(turn_until([&] { return count(client, event_kind::failed) == 1; }, "failed"));
     }

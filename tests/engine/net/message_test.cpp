@@ -297,14 +297,32 @@ TEST(message, ANameOfNoFamilyWeKnowIsBad) {
     EXPECT_EQ(parse_message(buffer, plain, unlimited).state, message_state::bad_name);
 }
 
-TEST(message, CutControlMessagesAreNotBelieved) {
+TEST(message, CutControlMessagesMayHideATrain) {
     message_builder built(with_control);
     built.header.flags = MSG_CTRUNC;
     EXPECT_EQ(parse(built).state, message_state::control_cut);
+}
+
+TEST(message, ATrainWhoseControlMessagesWereCutBehindItsSegmentIsATrain) {
+    message_builder built(with_control);
     built.set_segment(100).set_payload(std::string(1000, 'x'));
+    built.header.flags = MSG_CTRUNC;
+    const parsed_message parsed = parse(built);
+    EXPECT_EQ(parsed.state, message_state::valid);
+    EXPECT_EQ(parsed.segment, 100U);
+    EXPECT_EQ(parsed.count(), 10U);
+    EXPECT_EQ(parsed.first.control_size, 0U) << "what is left of the metadata is not passed on";
+    EXPECT_EQ(segment_of(built.build(), built.layout), 100U);
+}
+
+TEST(message, ASegmentThatWasItselfCutIsNotBelieved) {
+    message_builder built(with_control);
+    built.set_segment(100).set_payload(std::string(1000, 'x'));
+    built.header.flags = MSG_CTRUNC;
+    const std::size_t cut_size = CMSG_LEN(2);  // as put_cmsg() shortens the last one
+    std::memcpy(built.control.data(), &cut_size, sizeof cut_size);
+    built.header.control_size = static_cast<std::uint32_t>(cut_size);
     EXPECT_EQ(parse(built).state, message_state::control_cut);
-    built.header.flags = MSG_TRUNC;
-    EXPECT_EQ(parse(built).state, message_state::valid);
 }
 
 TEST(message, ControlMessagesThatDoNotAddUpAreBad) {

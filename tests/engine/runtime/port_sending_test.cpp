@@ -88,13 +88,13 @@ TEST_P(port_test, NoDatagramIsLostToRefusalsInTheMiddleOfABatch) {
     for (const auto& text : numbers(200))
         EXPECT_TRUE(send(client, text));
     port().flush();
+    ASSERT_TRUE(turn_until([&] { return port().readable_count(client) > 0; }, "a refusal"));
     turn_at_once();
     const stats ledger = port().stats(client);
     EXPECT_EQ(ledger.sent.sent, 200U) << ledger;
     EXPECT_EQ(ledger.sent.errors, 0U) << ledger;
     EXPECT_EQ(ledger.unexplained(), 0U) << ledger;
     // Refusals that no call took in between have become one.
-    EXPECT_GE(ledger.received.refused, 1U);
     EXPECT_EQ(port().readable_count(client), ledger.received.refused);
 }
 
@@ -247,10 +247,10 @@ TEST_P(port_test, QueuedSendsGoOutInOrder) {
     EXPECT_EQ(port().stats(server).sent.sent, 500U);
 }
 
-TEST_P(port_test, SendsWaitForAFlushATurnOrSixtyFourOfThem) {
+TEST_P(port_test, SendsWaitForAFlushATurnOrSixtyFourMessages) {
     start();
     const foreign_socket peer;
-    const endpoint_id server = open();
+    const endpoint_id server = open({.offload = offload::off});
     for (const auto& text : numbers(63))
         EXPECT_TRUE(sendto(server, text, peer.local()));
     EXPECT_EQ(port().stats(server).sent.waiting, 63U);
@@ -372,12 +372,44 @@ TEST_P(port_test, ABlockedQueueIsBoundedAndTakesMoreWhenItHasRoom) {
     });
 }
 
-TEST_P(port_test, ALeaseDoesNotWaitForTheKernel) {
+TEST_P(port_test, ATrainIsOneMessageAmongThoseThatWait) {
+    start();
+    const foreign_socket peer;
+    const endpoint_id server = open();
+    for (int i = 0; i < 100; ++i)
+        EXPECT_TRUE(sendto(server, "equal", peer.local()));
+    EXPECT_EQ(port().stats(server).sent.waiting, 100U);
+    EXPECT_FALSE(peer.has_datagram());
+    turn();
+    for (int i = 0; i < 100; ++i)
+        ASSERT_EQ(peer.receive(), "equal");
+    EXPECT_EQ(port().stats(server).sent.trains, 1U);
+    EXPECT_EQ(port().stats(server).sent.coalesced, 100U);
+}
+
+TEST_P(port_test, BlockedTrainsArriveWholeAndInOrder) {
     in_namespace(slow_network, [&] {
         start();
         const foreign_socket peer;
         ASSERT_EQ(peer.set_option(SOL_SOCKET, SO_RCVBUF, roomy), 0);
         const endpoint_id server = open({.send_buffer_size = narrow});
+        for (const auto& text : numbers(300))
+            EXPECT_TRUE(sendto(server, padded(text), peer.local()));
+        port().flush();
+        EXPECT_GT(port().send_queue_size(server), 0U) << "nothing blocked";
+        ASSERT_TRUE(turn_until([&] { return port().send_queue_size(server) == 0; }, "flushed"));
+        expect_padded_numbers(peer, 300);
+        EXPECT_GT(port().stats(server).sent.trains, 0U);
+        expect_balanced(server);
+    });
+}
+
+TEST_P(port_test, ALeaseDoesNotWaitForTheKernel) {
+    in_namespace(slow_network, [&] {
+        start();
+        const foreign_socket peer;
+        ASSERT_EQ(peer.set_option(SOL_SOCKET, SO_RCVBUF, roomy), 0);
+        const endpoint_id server = open({.send_buffer_size = narrow, .offload = offload::off});
         for (const auto& text : numbers(50))
             ASSERT_EQ(peer.send(padded(text), local(server)), 0);
         ASSERT_TRUE(turn_until_readable(server, 50));
@@ -398,7 +430,7 @@ TEST_P(port_test, CloseFlushesWhatIsBlocked) {
         start();
         const foreign_socket peer;
         ASSERT_EQ(peer.set_option(SOL_SOCKET, SO_RCVBUF, roomy), 0);
-        const endpoint_id server = open({.send_buffer_size = narrow});
+        const endpoint_id server = open({.send_buffer_size = narrow, .offload = offload::off});
         for (const auto& text : numbers(100)) {
             EXPECT_TRUE(sendto(server, padded(text), peer.local()));
         }
@@ -420,7 +452,7 @@ TEST_P(port_test, AbortDropsWhatIsBlockedAndCountsIt) {
     in_namespace(slow_network, [&] {
         start();
         const foreign_socket peer;
-        const endpoint_id server = open({.send_buffer_size = narrow});
+        const endpoint_id server = open({.send_buffer_size = narrow, .offload = offload::off});
         for (const auto& text : numbers(100)) {
             EXPECT_TRUE(sendto(server, padded(text), peer.local()));
         }

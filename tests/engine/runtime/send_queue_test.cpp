@@ -1,113 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// The kernel of these tests is a function: it takes what the test says it takes.
-#include "runtime/send_queue.hpp"
-
-#include "backend/buffer_pool.hpp"
-#include "support/port_fixture.hpp"
-
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <array>
-#include <cstdint>
-#include <cstring>
-#include <deque>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
+// The send queue with each datagram by itself; send_queue_trains_test.cpp has what is coalesced.
+#include "engine/runtime/send_queue_test.hpp"
 
 namespace quoit::detail {
 namespace {
 
-using outcome = send_queue::outcome;
-using strings = std::vector<std::string>;
-
-const address somebody("127.0.0.1", 9);
-
-class send_queue_test : public ::testing::Test {
-  protected:
-    void SetUp() override {
-        auto made = buffer_pool::create({.count = 64, .stride = 2112, .socket_count = 1});
-        ASSERT_TRUE(made) << made.error();
-        pool_ = *std::move(made);
-    }
-
-    // What the kernel says to one call: takes `sent` messages, then refuses with `error`.
-    struct answer {
-        std::uint32_t sent = 0;
-        int error = 0;
-    };
-    static constexpr std::uint32_t all = ~std::uint32_t{0};
-
-    outcome flush(send_queue& queue) {
-        return queue.flush(
-            ledger_, [this](std::span<const outgoing> messages) { return kernel(messages); },
-            [this](int error) { refusals_.push_back(error); });
-    }
-    void push(send_queue& queue, byte_view payload, const address* to = &somebody) {
-        queue.push(std::span(&payload, 1), to);
-    }
-    void push_numbers(send_queue& queue, std::size_t count, std::size_t first = 0) {
-        for (std::size_t i = first; i < first + count; ++i)
-            push(queue, std::to_string(i));
-    }
-    // A datagram that lies in a buffer of the pool.
-    datagram lease(std::string_view payload) {
-        const std::uint32_t buffer = next_buffer_++;
-        pool_->unpoison(buffer);
-        std::memcpy(pool_->data(buffer), payload.data(), payload.size());
-        pool_->adopt(buffer, 0);
-        datagram_fields fields;
-        fields.data = pool_->data(buffer);
-        fields.size = fields.original_size = static_cast<std::uint32_t>(payload.size());
-        fields.peer = somebody;
-        return {*pool_, buffer, fields};
-    }
-    // What the kernel will say, call by call; when it has nothing more to say it takes everything.
-    std::deque<answer> answers_;
-    strings sent_;
-    std::vector<std::optional<address>> destinations_;
-    std::vector<int> refusals_;
-    std::size_t calls_ = 0;
-    send_stats ledger_;
-    buffer_pool& pool() { return *pool_; }
-
-  private:
-    send_result kernel(std::span<const outgoing> messages) {
-        ++calls_;
-        answer said{.sent = all};
-        if (!answers_.empty()) {
-            said = answers_.front();
-            answers_.pop_front();
-        }
-        send_result result;
-        result.sent = std::min(said.sent, static_cast<std::uint32_t>(messages.size()));
-        result.error = said.error;
-        for (const outgoing& one : messages.first(result.sent)) {
-            sent_.emplace_back(reinterpret_cast<const char*>(one.payload.data()),
-                               one.payload.size());
-            destinations_.push_back(one.to == nullptr ? std::nullopt : std::optional(*one.to));
-        }
-        return result;
-    }
-
-    buffer_pool::owner pool_;
-    std::uint32_t next_buffer_ = 0;
-};
-
 // --- what is sent ---
 
 TEST_F(send_queue_test, AnEmptyQueueIsNotAnnouncedToTheKernel) {
-    send_queue queue;
+    plain_queue queue;
     EXPECT_TRUE(queue.is_empty());
     EXPECT_EQ(flush(queue), outcome::empty);
     EXPECT_EQ(calls_, 0U);
 }
 
 TEST_F(send_queue_test, SendsInTheOrderOfPushing) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 1000);
     EXPECT_EQ(queue.count(), 1000U);
     EXPECT_EQ(flush(queue), outcome::empty);
@@ -118,7 +27,7 @@ TEST_F(send_queue_test, SendsInTheOrderOfPushing) {
 }
 
 TEST_F(send_queue_test, PiecesBecomeOneDatagram) {
-    send_queue queue;
+    plain_queue queue;
     const std::array<byte_view, 4> pieces{"a", "", "bc", "def"};
     queue.push(pieces, &somebody);
     EXPECT_EQ(queue.byte_count(), 6U);
@@ -128,7 +37,7 @@ TEST_F(send_queue_test, PiecesBecomeOneDatagram) {
 }
 
 TEST_F(send_queue_test, AnEmptyDatagramIsSent) {
-    send_queue queue;
+    plain_queue queue;
     push(queue, "");
     queue.push(std::span<const byte_view>(), &somebody);
     EXPECT_EQ(queue.count(), 2U);
@@ -138,7 +47,7 @@ TEST_F(send_queue_test, AnEmptyDatagramIsSent) {
 }
 
 TEST_F(send_queue_test, EveryDatagramHasItsOwnDestination) {
-    send_queue queue;
+    plain_queue queue;
     const address other("127.0.0.2", 10);
     push(queue, "a", &somebody);
     push(queue, "b", &other);
@@ -148,7 +57,7 @@ TEST_F(send_queue_test, EveryDatagramHasItsOwnDestination) {
 }
 
 TEST_F(send_queue_test, TheBytesAreCopiedWhenPushed) {
-    send_queue queue;
+    plain_queue queue;
     std::string text = "before";
     push(queue, text);
     text = "after!";
@@ -159,7 +68,7 @@ TEST_F(send_queue_test, TheBytesAreCopiedWhenPushed) {
 // --- a kernel that takes a part ---
 
 TEST_F(send_queue_test, WhatTheKernelDidNotTakeStaysInOrder) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 10);
     answers_ = {{.sent = 4, .error = EAGAIN}};
     EXPECT_EQ(flush(queue), outcome::blocked);
@@ -178,7 +87,7 @@ TEST_F(send_queue_test, WhatTheKernelDidNotTakeStaysInOrder) {
 }
 
 TEST_F(send_queue_test, AShortCountWithoutAnErrorIsNoReasonToStop) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 10);
     answers_ = {{.sent = 3}, {.sent = 3}};
     EXPECT_EQ(flush(queue), outcome::empty);
@@ -186,7 +95,7 @@ TEST_F(send_queue_test, AShortCountWithoutAnErrorIsNoReasonToStop) {
 }
 
 TEST_F(send_queue_test, DroppingSaysHowManyAndLeavesAQueueThatWorks) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 10);
     answers_ = {{.sent = 4, .error = EAGAIN}};
     EXPECT_EQ(flush(queue), outcome::blocked);
@@ -201,7 +110,7 @@ TEST_F(send_queue_test, DroppingSaysHowManyAndLeavesAQueueThatWorks) {
 // --- leases ---
 
 TEST_F(send_queue_test, ALeaseIsHeldUntilTheFlush) {
-    send_queue queue;
+    plain_queue queue;
     queue.push(lease("leased"), &somebody);
     EXPECT_EQ(pool().leased(), 1U);
     EXPECT_EQ(flush(queue), outcome::empty);
@@ -210,7 +119,7 @@ TEST_F(send_queue_test, ALeaseIsHeldUntilTheFlush) {
 }
 
 TEST_F(send_queue_test, ALeaseNeverWaitsForTheKernel) {
-    send_queue queue;
+    plain_queue queue;
     for (int i = 0; i < 10; ++i) {
         queue.push(lease("leased " + std::to_string(i)), &somebody);
         push(queue, "copied " + std::to_string(i));
@@ -229,7 +138,7 @@ TEST_F(send_queue_test, ALeaseNeverWaitsForTheKernel) {
 }
 
 TEST_F(send_queue_test, ALostLeaseIsGivenBack) {
-    send_queue queue;
+    plain_queue queue;
     queue.push(lease("lost"), &somebody);
     answers_ = {{.sent = 0, .error = EPERM}};
     EXPECT_EQ(flush(queue), outcome::empty);
@@ -239,7 +148,7 @@ TEST_F(send_queue_test, ALostLeaseIsGivenBack) {
 
 TEST_F(send_queue_test, DroppedAndDestroyedLeasesAreGivenBack) {
     {
-        send_queue queue;
+        plain_queue queue;
         queue.push(lease("dropped"), &somebody);
         EXPECT_EQ(queue.drop(), 1U);
         EXPECT_EQ(pool().leased(), 0U);
@@ -250,7 +159,7 @@ TEST_F(send_queue_test, DroppedAndDestroyedLeasesAreGivenBack) {
 }
 
 TEST_F(send_queue_test, ADatagramWithBytesOfItsOwnIsCopied) {
-    send_queue queue;
+    plain_queue queue;
     {
         datagram own("mine", somebody);
         queue.push(std::move(own), &somebody);
@@ -262,7 +171,7 @@ TEST_F(send_queue_test, ADatagramWithBytesOfItsOwnIsCopied) {
 // --- refusals and errors ---
 
 TEST_F(send_queue_test, ARefusalIsReportedOnceAndItsMessageIsSentOnceMore) {
-    send_queue queue;
+    plain_queue queue;
     for (const byte_view payload : {byte_view("a"), byte_view("b"), byte_view("c")}) {
         push(queue, payload, nullptr);
     }
@@ -280,7 +189,7 @@ TEST_F(send_queue_test, EveryKindOfNewsAboutAnEarlierDatagramIsReportedAndTheMes
          {ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT}) {
         refusals_.clear();
         sent_.clear();
-        send_queue queue;
+        plain_queue queue;
         push(queue, "x", nullptr);
         answers_ = {{.sent = 0, .error = error}};
         EXPECT_EQ(flush(queue), outcome::empty);
@@ -290,7 +199,7 @@ TEST_F(send_queue_test, EveryKindOfNewsAboutAnEarlierDatagramIsReportedAndTheMes
 }
 
 TEST_F(send_queue_test, AMessageThatIsRefusedTwiceIsLost) {
-    send_queue queue;
+    plain_queue queue;
     push(queue, "a", nullptr);
     push(queue, "b", nullptr);
     answers_ = {{.sent = 0, .error = ENETUNREACH}, {.sent = 0, .error = ENETUNREACH}};
@@ -302,7 +211,7 @@ TEST_F(send_queue_test, AMessageThatIsRefusedTwiceIsLost) {
 }
 
 TEST_F(send_queue_test, WithADestinationARefusalIsAnErrorOfThisDatagram) {
-    send_queue queue;
+    plain_queue queue;
     push(queue, "a", &somebody);
     push(queue, "b", &somebody);
     answers_ = {{.sent = 0, .error = ENETUNREACH}};
@@ -313,7 +222,7 @@ TEST_F(send_queue_test, WithADestinationARefusalIsAnErrorOfThisDatagram) {
 }
 
 TEST_F(send_queue_test, OtherErrorsAreCountedByErrnoAndTheNextDatagramGoesOn) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 6);
     answers_ = {
         {.sent = 1, .error = EPERM}, {.sent = 1, .error = EMSGSIZE}, {.sent = 0, .error = EPERM}};
@@ -327,7 +236,7 @@ TEST_F(send_queue_test, OtherErrorsAreCountedByErrnoAndTheNextDatagramGoesOn) {
 }
 
 TEST_F(send_queue_test, ANinthErrnoIsCountedWithoutItsReason) {
-    send_queue queue;
+    plain_queue queue;
     push_numbers(queue, 9);
     for (int error = 200; error < 209; ++error)
         answers_.push_back({.sent = 0, .error = error});
@@ -342,9 +251,10 @@ TEST_F(send_queue_test, ANinthErrnoIsCountedWithoutItsReason) {
 // --- memory ---
 
 TEST_F(send_queue_test, AllocatesNothingOnceWarm) {
-    send_queue queue;
+    plain_queue queue;
     sent_.reserve(10'000);
     destinations_.reserve(10'000);
+    trains_.reserve(10'000);
     const auto send_some = [&] {
         for (int i = 0; i < 64; ++i)
             push(queue, "payload");
@@ -360,7 +270,7 @@ TEST_F(send_queue_test, AllocatesNothingOnceWarm) {
 // A queue that is never empty, for as long as it takes: what is gone must not be kept.
 template <class Push>
 std::size_t largest_allocation_while_blocked(Push&& push) {
-    send_queue queue;
+    plain_queue queue;
     send_stats ledger;
     for (int i = 0; i < 8; ++i)
         push(queue);

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#include "net/segmentation.hpp"
+
+#include "base/file_descriptor.hpp"
+#include "net/system.hpp"
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
+#endif
+
+namespace quoit::detail {
+
+namespace {
+
+ip host_of(const address* to) noexcept { return to == nullptr ? ip() : to->host(); }
+
+offload_support try_offloads() noexcept {
+    // IPv4 may be compiled out; either family has both options.
+    int fd = system::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) fd = system::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return {};
+    const file_descriptor owner(fd);
+    const int off = 0;
+    const int on = 1;
+    return {.has_segment = system::set_option(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0,
+            .has_gro = system::set_option(fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0};
+}
+
+}  // namespace
+
+bool segmentation::is_refusal(int error) noexcept {
+    return error == EMSGSIZE || error == EIO || error == EINVAL;
+}
+
+bool segmentation::is_refused(const address* to, std::uint32_t size) const noexcept {
+    const ip host = host_of(to);
+    return std::ranges::any_of(lessons_, [&](const lesson& one) {
+        return one.left > 0 && size >= one.size_min && one.host == host;
+    });
+}
+
+void segmentation::forget_some(const address* to, std::uint32_t size,
+                               std::uint32_t count) noexcept {
+    const ip host = host_of(to);
+    for (lesson& one : lessons_) {
+        if (one.left == 0 || size < one.size_min || one.host != host) continue;
+        one.left -= std::min(one.left, count);
+        if (one.left == 0) --used_;
+    }
+}
+
+void segmentation::refused(int error, const address* to, std::uint32_t size,
+                           std::uint32_t count) noexcept {
+    if (error == EINVAL) {
+        if (count > count_max_before_6_9) count_max_ = std::min(count_max_, count_max_before_6_9);
+        return;
+    }
+    const ip host = host_of(to);
+    const std::uint32_t size_min = error == EMSGSIZE ? size : 0;
+    for (lesson& one : lessons_) {
+        if (one.left == 0 || one.host != host) continue;
+        one.size_min = std::min(one.size_min, size_min);
+        one.left = plain_count;
+        return;
+    }
+    lesson& made = lessons_[next_++ % lesson_count];
+    if (made.left == 0) ++used_;
+    made = {.host = host, .size_min = size_min, .left = plain_count};
+}
+
+offload_support find_offload_support() noexcept {
+    static const offload_support found = try_offloads();
+    return found;
+}
+
+}  // namespace quoit::detail
