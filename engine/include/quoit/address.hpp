@@ -86,7 +86,13 @@ class ip {
     /// Looks the scope's name up when there is a scope, which costs a few system calls.
     [[nodiscard]] std::string to_string() const;
 
-    [[nodiscard]] friend constexpr bool operator==(const ip&, const ip&) noexcept = default;
+    [[nodiscard]] friend constexpr bool operator==(const ip& a, const ip& b) noexcept {
+        // Two words: the array's own comparison is a call of memcmp, once per datagram and more.
+        using words = std::array<std::uint64_t, 2>;
+        const auto x = std::bit_cast<words>(a.bytes_);
+        const auto y = std::bit_cast<words>(b.bytes_);
+        return x[0] == y[0] && x[1] == y[1] && a.scope_ == b.scope_ && a.family_ == b.family_;
+    }
 
     /// IPv4 before IPv6, then in the order of the bytes.
     [[nodiscard]] friend constexpr std::strong_ordering operator<=>(const ip& a,

@@ -17,6 +17,14 @@ struct capabilities {
     std::string reason;
     /// The ring was had with IORING_SETUP_DEFER_TASKRUN (Linux 6.1); false on epoll.
     bool defer_taskrun = false;
+    /// Equal datagrams to one peer leave as one message (UDP_SEGMENT, Linux 4.18) ...
+    bool segmentation_offload = false;
+    /// ... and are received as one (UDP_GRO, 5.0), as udp_options::offload says.
+    bool receive_offload = false;
+    /// loop_options::napi_busy_poll was asked for and is in force.
+    bool napi_busy_poll = false;
+    /// loop_options::waiting was busy_poll, and there are CPUs enough for it.
+    bool busy_poll = false;
 };
 
 }  // namespace quoit

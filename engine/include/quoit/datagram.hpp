@@ -36,6 +36,8 @@
 
 namespace quoit {
 
+class train;
+
 namespace detail {
 
 class buffer_pool;
@@ -90,8 +92,16 @@ class datagram_view {
     [[nodiscard]] std::optional<std::uint8_t> ttl() const noexcept;
 
     [[nodiscard]] const detail::datagram_fields& fields() const noexcept { return fields_; }
+    /// For the engine: what it was a view of is gone. Still says whom it came from.
+    void clear() noexcept {
+        fields_.data = nullptr;
+        fields_.control = nullptr;
+        fields_.size = fields_.original_size = 0;
+        fields_.control_size = 0;
+    }
 
   private:
+    friend class train;
     detail::datagram_fields fields_;
 };
 
@@ -106,7 +116,11 @@ class datagram {
     datagram(detail::buffer_pool& pool, std::uint32_t buffer,
              const detail::datagram_fields& fields) noexcept
         : view_(fields), pool_(&pool), buffer_(buffer) {}
-    datagram(datagram&& other) noexcept { swap(other); }
+    datagram(datagram&& other) noexcept
+        : view_(other.view_), pool_(std::exchange(other.pool_, nullptr)),
+          owned_(std::exchange(other.owned_, nullptr)), buffer_(other.buffer_) {
+        other.view_.clear();
+    }
     datagram& operator=(datagram&& other) noexcept {
         datagram(std::move(other)).swap(*this);
         return *this;
@@ -179,7 +193,10 @@ class train {
           std::uint32_t segment, std::uint32_t size_total, std::uint32_t count) noexcept
         : first_(first), pool_(&pool), buffer_(buffer), segment_(segment), size_total_(size_total),
           count_(count) {}
-    train(train&& other) noexcept { swap(other); }
+    train(train&& other) noexcept
+        : first_(other.first_), pool_(std::exchange(other.pool_, nullptr)), buffer_(other.buffer_),
+          segment_(other.segment_), size_total_(other.size_total_),
+          count_(std::exchange(other.count_, 0)) {}
     train& operator=(train&& other) noexcept {
         train(std::move(other)).swap(*this);
         return *this;
@@ -194,14 +211,17 @@ class train {
     [[nodiscard]] address peer() const noexcept { return first_.peer; }
     /// REQUIRES: index < size().
     [[nodiscard]] datagram_view operator[](std::size_t index) const noexcept {
-        detail::datagram_fields one = first_;
-        if (count_ > 1) {
-            const auto offset = static_cast<std::uint32_t>(index) * segment_;
-            one.data = first_.data + offset;
-            one.original_size = std::min(segment_, size_total_ - offset);
-            one.size = std::min(first_.size, one.original_size);
-        }
-        return datagram_view(one);
+        datagram_view one(first_);
+        if (count_ > 1) move(one, index);
+        return one;
+    }
+    /// Makes a view of one of its datagrams a view of another; cheaper than a new one. REQUIRES:
+    /// size() > 1, index < size().
+    void move(datagram_view& one, std::size_t index) const noexcept {
+        const auto offset = static_cast<std::uint32_t>(index) * segment_;
+        one.fields_.data = first_.data + offset;
+        one.fields_.original_size = std::min(segment_, size_total_ - offset);
+        one.fields_.size = std::min(first_.size, one.fields_.original_size);
     }
     [[nodiscard]] iterator begin() const noexcept;
     [[nodiscard]] iterator end() const noexcept;
@@ -294,10 +314,12 @@ class datagram_batch::iterator {
     [[nodiscard]] const datagram_view& operator*() const noexcept { return current_; }
     [[nodiscard]] const datagram_view* operator->() const noexcept { return &current_; }
     iterator& operator++() noexcept {
-        if (++index_ == trains_.front().size()) {
-            trains_ = trains_.subspan(1);
-            index_ = 0;
+        if (++index_ < trains_.front().size()) {
+            trains_.front().move(current_, index_);
+            return *this;
         }
+        trains_ = trains_.subspan(1);
+        index_ = 0;
         look();
         return *this;
     }

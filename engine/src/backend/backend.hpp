@@ -107,6 +107,12 @@ enum class interest : std::uint8_t {
 struct backend_options {
     std::array<buffer_pool*, buffer_class_count> pools{};  // outlive the backend
     std::uint32_t source_count_max = 0;
+    /// It is turned without pause: a turn that must not wait may take the shortest way to what has
+    /// come.
+    bool is_spinning = false;
+    /// Poll the network cards while waiting, for so many microseconds; 0: do not. Where it cannot
+    /// be had about().napi_busy_poll is false.
+    std::uint32_t napi_busy_poll_us = 0;
     backend_ledger* ledger = nullptr;  // outlives the backend
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "backend/buffer_pool.hpp"
 
-#include "base/assert.hpp"
 #include "base/poison.hpp"
 
 #include <quoit/datagram.hpp>
@@ -27,14 +26,14 @@ buffer_pool::buffer_pool(const options& wanted, mapped_region memory)
         poison(buffer);
 }
 
+#if defined(QUOIT_DEBUG_ASSERTIONS) && QUOIT_DEBUG_ASSERTIONS
 void buffer_pool::assert_port_thread() noexcept {
-#if QUOIT_DEBUG_ASSERTIONS
     if (port_thread_ == std::thread::id()) port_thread_ = std::this_thread::get_id();
     QUOIT_ASSERT(
         port_thread_ == std::this_thread::get_id(),
         "a datagram was used or dropped on a foreign thread: to_owned() makes a copy for it");
-#endif
 }
+#endif
 
 void buffer_pool::adopt(std::uint32_t buffer, std::uint32_t socket) noexcept {
     assert_port_thread();
@@ -45,18 +44,8 @@ void buffer_pool::adopt(std::uint32_t buffer, std::uint32_t socket) noexcept {
     ++leased_;
 }
 
-void buffer_pool::retain(std::uint32_t buffer) noexcept {
-    assert_port_thread();
-    QUOIT_DEBUG_ASSERT(leases_[buffer].count > 0, "a buffer nobody holds was retained");
-    ++leases_[buffer].count;
-}
-
-void buffer_pool::release(std::uint32_t buffer) noexcept {
-    assert_port_thread();
-    lease& held = leases_[buffer];
-    QUOIT_DEBUG_ASSERT(held.count > 0, "a buffer was released more often than it was held");
-    if (--held.count > 0) return;
-    --by_socket_[held.socket];
+void buffer_pool::give_back(std::uint32_t buffer) noexcept {
+    --by_socket_[leases_[buffer].socket];
     --leased_;
     if (is_abandoned_) {
         if (leased_ == 0) delete this;

@@ -22,6 +22,7 @@
 // a buffer is poisoned while it is not leased, so that a view that outlives its lease is caught.
 #pragma once
 
+#include "base/assert.hpp"
 #include "base/cache_line.hpp"
 #include "base/mapped_region.hpp"
 
@@ -76,9 +77,18 @@ class buffer_pool {
 
     /// An event named this buffer: the port now holds one lease, on account of `socket`.
     void adopt(std::uint32_t buffer, std::uint32_t socket) noexcept;
-    void retain(std::uint32_t buffer) noexcept;
+    void retain(std::uint32_t buffer) noexcept {
+        assert_port_thread();
+        QUOIT_DEBUG_ASSERT(leases_[buffer].count > 0, "a buffer nobody holds was retained");
+        ++leases_[buffer].count;
+    }
     /// The last release gives the buffer back to the worker.
-    void release(std::uint32_t buffer) noexcept;
+    void release(std::uint32_t buffer) noexcept {
+        assert_port_thread();
+        QUOIT_DEBUG_ASSERT(leases_[buffer].count > 0,
+                           "a buffer was released more often than it was held");
+        if (--leases_[buffer].count == 0) give_back(buffer);
+    }
     /// Buffers that are leased now, and those leased on account of one socket.
     [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
     [[nodiscard]] std::uint32_t leased_by(std::uint32_t socket) const noexcept {
@@ -107,8 +117,13 @@ class buffer_pool {
   private:
     explicit buffer_pool(const options& wanted, mapped_region memory);
     ~buffer_pool() = default;
+    void give_back(std::uint32_t buffer) noexcept;
     void push_returned(std::uint32_t buffer) noexcept;
+#if defined(QUOIT_DEBUG_ASSERTIONS) && QUOIT_DEBUG_ASSERTIONS
     void assert_port_thread() noexcept;
+#else
+    void assert_port_thread() const noexcept {}
+#endif
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
 

@@ -72,7 +72,8 @@ void segmentation::refused(int error, const address* to, std::uint32_t size,
         one.left = plain_count;
         return;
     }
-    lesson& made = lessons_[next_++ % lesson_count];
+    auto unused = std::ranges::find(lessons_, 0U, &lesson::left);
+    lesson& made = unused != lessons_.end() ? *unused : lessons_[next_++ % lesson_count];
     if (made.left == 0) ++used_;
     made = {.host = host, .size_min = size_min, .left = plain_count};
 }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -104,6 +105,23 @@ int epoll_wait(int epoll, std::span<epoll_event> events, const timespec* timeout
     }
     return or_error(::epoll_wait(epoll, events.data(), count_max,
                                  timeout == nullptr ? -1 : to_milliseconds(*timeout)));
+}
+
+int epoll_poll_cards(int epoll, std::uint32_t time_us) noexcept {
+    // struct epoll_params and its request, since Linux 6.9 (<linux/eventpoll.h>).
+    struct options {
+        std::uint32_t busy_poll_time_us;
+        std::uint16_t busy_poll_budget;
+        std::uint8_t prefers_busy_poll;
+        std::uint8_t padding;
+    };
+    constexpr unsigned long set_options = _IOW(0x8A, 0x01, options);
+    constexpr std::uint16_t budget = 8;  // packets a round: the kernel's default
+    const options wanted{.busy_poll_time_us = time_us,
+                         .busy_poll_budget = budget,
+                         .prefers_busy_poll = 0,
+                         .padding = 0};
+    return or_error(::ioctl(epoll, set_options, &wanted));
 }
 
 int event_open() noexcept { return or_error(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }

@@ -47,6 +47,10 @@ namespace quoit::detail::system {
 [[nodiscard]] int epoll_wait(int epoll, std::span<epoll_event> events,
                              const timespec* timeout) noexcept;
 
+/// Waiting polls the network cards for so many microseconds (EPIOCSPARAMS, Linux 6.9). ENOTTY: this
+/// kernel does not know it.
+[[nodiscard]] int epoll_poll_cards(int epoll, std::uint32_t time_us) noexcept;
+
 // --- waking: an eventfd, non-blocking, close-on-exec ---
 [[nodiscard]] int event_open() noexcept;
 /// Async-signal-safe; keeps errno.

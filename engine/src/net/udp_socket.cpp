@@ -103,6 +103,9 @@ int udp_socket::set_options(const udp_options& options) noexcept {
         socket.set(SOL_SOCKET, SO_SNDBUF, to_int(options.send_buffer_size));
         send_buffer_asked_ = options.send_buffer_size;
     }
+    if (options.socket_busy_poll.count() > 0) {
+        socket.set(SOL_SOCKET, SO_BUSY_POLL, static_cast<int>(options.socket_busy_poll.count()));
+    }
     const metadata wanted = options.received_metadata;
     if (contains(wanted, metadata::timestamp)) socket.set(SOL_SOCKET, SO_TIMESTAMPNS, 1);
     if (contains(wanted, metadata::local_address)) {

@@ -14,6 +14,16 @@ std::unexpected<error> out_of_range(const char* field, std::uint64_t value, cons
                    std::string(field) + " is " + std::to_string(value) + ", expected " + expected);
 }
 
+bool is_busy_poll_time(std::chrono::microseconds time) noexcept {
+    return time.count() >= 0 && time <= std::chrono::seconds(1);
+}
+
+std::unexpected<error> bad_busy_poll_time(const char* field, std::chrono::microseconds time) {
+    return failure(
+        errc::invalid_option,
+        std::string(field) + " is " + std::to_string(time.count()) + " us, expected 0 to 1 s");
+}
+
 bool is_buffer_count(std::uint32_t count) noexcept {
     return count >= 8 && count <= 32'768 && std::has_single_bit(count);
 }
@@ -37,6 +47,14 @@ result<void> check(const loop_options& options) {
     if (options.cpu < -1 || options.cpu > 1023) {
         return failure(errc::invalid_option,
                        "cpu is " + std::to_string(options.cpu) + ", expected -1 to 1023");
+    }
+    if (options.spin_time.count() < 0 || options.spin_time > std::chrono::hours(1)) {
+        return failure(
+            errc::invalid_option,
+            "spin_time is " + std::to_string(options.spin_time.count()) + " us, expected 0 to 1 h");
+    }
+    if (!is_busy_poll_time(options.napi_busy_poll)) {
+        return bad_busy_poll_time("napi_busy_poll", options.napi_busy_poll);
     }
     if (options.log == nullptr) return failure(errc::invalid_option, "log is null");
     return {};
@@ -63,6 +81,9 @@ result<void> check(const udp_options& options) {
     }
     if (options.send_queue_size_max > send_queue_limit) {
         return out_of_range("send_queue_size_max", options.send_queue_size_max, "at most 1 GiB");
+    }
+    if (!is_busy_poll_time(options.socket_busy_poll)) {
+        return bad_busy_poll_time("socket_busy_poll", options.socket_busy_poll);
     }
     const udp_options meant = with_defaults(options);
     if (meant.send_high_water > meant.send_queue_size_max) {

@@ -59,6 +59,8 @@ struct endpoint_state {
     std::vector<std::uint32_t> sockets;  // tags
     std::vector<address> locals;
     std::optional<address> peer;
+    bool has_ipv4 = false;  // among its sockets
+    bool has_ipv6 = false;
     inbox received;
     stats ledger;  // what is counted here; what others count is added by stats()
     bool allows_broadcast = false;

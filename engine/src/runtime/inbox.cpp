@@ -5,17 +5,6 @@
 
 namespace quoit::detail {
 
-datagram_fields inbox::entry::at(std::uint32_t index) const noexcept {
-    datagram_fields one = first;
-    if (segment != 0) {
-        const std::uint32_t offset = index * segment;
-        one.data += offset;
-        one.original_size = std::min(segment, size_total - offset);
-        one.size = std::min(first.size, one.original_size);
-    }
-    return one;
-}
-
 void inbox::push(buffer_pool& pool, std::uint32_t buffer, const parsed_message& message) {
     const std::uint32_t count = message.count();
     counts_.passed += count;
@@ -87,21 +76,6 @@ bool inbox::drop_oldest() noexcept {
     for (const std::uint32_t before = datagrams_; datagrams_ == before;)
         drop_front();
     return true;
-}
-
-datagram inbox::pop() noexcept {
-    entry& oldest = front();
-    const datagram_fields fields = oldest.at(oldest.next);
-    buffer_pool& pool = *oldest.pool;
-    const std::uint32_t buffer = oldest.buffer;
-    ++counts_.delivered;
-    --datagrams_;
-    if (++oldest.next < oldest.end) {
-        pool.retain(buffer);
-    } else {
-        remove_front();  // its lease becomes the datagram's
-    }
-    return {pool, buffer, fields};
 }
 
 train inbox::pop_train(std::uint32_t count_max) noexcept {

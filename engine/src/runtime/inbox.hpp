@@ -56,8 +56,18 @@ class inbox {
     }
     /// REQUIRES: front_error() != 0.
     void pop_error() noexcept;
-    /// REQUIRES: a datagram is at the front.
-    [[nodiscard]] datagram pop() noexcept;
+    /// REQUIRES: a datagram is at the front. What it returns is made from, in place: one datagram
+    /// is 88 bytes, and each move of it would show.
+    struct popped {
+        buffer_pool* pool;
+        std::uint32_t buffer;
+        datagram_fields fields;
+    };
+    [[nodiscard]] popped take_front() noexcept;
+    [[nodiscard]] datagram pop() noexcept {
+        const popped one = take_front();
+        return {*one.pool, one.buffer, one.fields};
+    }
     /// What is left of the front's train, at most `count_max` datagrams of it. REQUIRES: as pop().
     [[nodiscard]] train pop_train(std::uint32_t count_max) noexcept;
 
@@ -77,7 +87,16 @@ class inbox {
         std::uint32_t end = 0;         // behind the last still here; of an error: how often
         int error = 0;
 
-        [[nodiscard]] datagram_fields at(std::uint32_t index) const noexcept;
+        [[nodiscard]] datagram_fields at(std::uint32_t index) const noexcept {
+            datagram_fields one = first;
+            if (segment != 0) {
+                const std::uint32_t offset = index * segment;
+                one.data += offset;
+                one.original_size = segment < size_total - offset ? segment : size_total - offset;
+                one.size = first.size < one.original_size ? first.size : one.original_size;
+            }
+            return one;
+        }
     };
 
     [[nodiscard]] entry& front() const noexcept { return slots_[head_ & (capacity_ - 1)]; }
@@ -105,5 +124,19 @@ class inbox {
     when_full policy_;
     counts counts_;
 };
+
+inline inbox::popped inbox::take_front() noexcept {
+    entry& oldest = front();
+    const popped taken{
+        .pool = oldest.pool, .buffer = oldest.buffer, .fields = oldest.at(oldest.next)};
+    ++counts_.delivered;
+    --datagrams_;
+    if (++oldest.next < oldest.end) {
+        taken.pool->retain(taken.buffer);
+    } else {
+        remove_front();  // its lease becomes the datagram's
+    }
+    return taken;
+}
 
 }  // namespace quoit::detail

@@ -66,10 +66,10 @@ std::string stats::to_string() const {
            n(in.coalesced) + ", refusals " + n(in.refused) + "\n          lost: " + drops.text() +
            "\nsent      accepted " + n(sent.accepted) + " = sent " + n(sent.sent) + " + waiting " +
            n(sent.waiting) + " + errors " + n(sent.errors) + " + dropped " + n(sent.dropped) +
-           "\n          bytes " + n(sent.bytes) + ", trains " + n(sent.trains) + ", refused " +
-           n(sent.trains_refused) + ", blocked " + n(sent.blocked) + " times, sent again " +
-           n(sent.resent) + "\n          lost: " + errors.text() + "\nunexplained " +
-           n(unexplained());
+           "\n          bytes " + n(sent.bytes) + ", in " + n(sent.trains) + " trains " +
+           n(sent.coalesced) + ", trains refused " + n(sent.trains_refused) + ", blocked " +
+           n(sent.blocked) + " times, sent again " + n(sent.resent) +
+           "\n          lost: " + errors.text() + "\nunexplained " + n(unexplained());
 }
 
 stats& stats::operator+=(const stats& other) noexcept {

@@ -2,6 +2,7 @@
 #include <quoit/port.hpp>
 
 #include "base/assert.hpp"
+#include "net/segmentation.hpp"
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
@@ -19,14 +20,6 @@ namespace quoit {
 namespace {
 
 using detail::endpoint_state;
-
-// Raised in the child of every fork: a ring does not survive one (EEXIST, SINGLE_ISSUER).
-std::atomic<std::uint32_t> fork_count{0};
-
-void count_forks() {
-    [[maybe_unused]] static const int registered = pthread_atfork(
-        nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
-}
 
 // The CPUs this process may use, in order; empty: unknown.
 std::vector<int> allowed_cpus() {
@@ -60,6 +53,18 @@ void log_halved(const loop_options& options, const detail::worker& made) {
                                         " large receive buffers only");
 }
 
+// Threads that spin on fewer CPUs only keep each other from working.
+waiting waiting_for(const loop_options& options, std::size_t cpu_count) {
+    const std::size_t threads = options.worker_count + std::size_t{1};
+    if (options.waiting == waiting::block || cpu_count == 0 || threads <= cpu_count) {
+        return options.waiting;
+    }
+    options.log(log_level::warning, "busy_poll needs " + std::to_string(threads) +
+                                        " CPUs and this process may use " +
+                                        std::to_string(cpu_count) + ": its threads sleep instead");
+    return waiting::block;
+}
+
 }  // namespace
 
 void log_to_standard_error(log_level level, std::string_view line) noexcept {
@@ -69,8 +74,15 @@ void log_to_standard_error(log_level level, std::string_view line) noexcept {
 
 // --- the implementation's life ---
 
+std::atomic<std::uint32_t> port::implementation::fork_count_{0};
+
+void port::implementation::count_forks() {
+    [[maybe_unused]] static const int registered = pthread_atfork(
+        nullptr, nullptr, [] { fork_count_.fetch_add(1, std::memory_order_relaxed); });
+}
+
 port::implementation::implementation(const loop_options& options)
-    : options_(options), forks_at_creation_(fork_count.load(std::memory_order_relaxed)) {}
+    : options_(options), forks_at_creation_(fork_count_.load(std::memory_order_relaxed)) {}
 
 result<std::unique_ptr<port::implementation>> port::implementation::create(
     const loop_options& options) {
@@ -81,20 +93,37 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
     if (!waker) return std::unexpected(waker.error());
     made->waker_ = *std::move(waker);
 
-    const auto cpus =
-        options.worker_pinning == pinning::spread ? allowed_cpus() : std::vector<int>();
+    const auto allowed = allowed_cpus();
+    const auto cpus = options.worker_pinning == pinning::spread ? allowed : std::vector<int>();
+    made->options_.waiting = waiting_for(options, allowed.size());
     const std::uint32_t count = std::max(options.worker_count, 1U);
+    // Threads that spin have nothing to wait for, and a ring is a way of waiting.
+    const bool prefers_epoll = options.backend == backend::automatic &&
+                               made->options_.waiting == waiting::busy_poll;
     for (std::uint32_t i = 0; i < count; ++i) {
         auto worker = detail::worker::create(
-            {.backend = options.backend,
+            {.backend = prefers_epoll ? backend::epoll : options.backend,
              .buffer_counts = {options.small_buffer_count, options.large_buffer_count},
              .socket_count_max = options.socket_count_max,
              .is_threaded = options.worker_count > 0,
-             .cpu = cpus.empty() ? -1 : cpus[i % cpus.size()]},
+             .cpu = cpus.empty() ? -1 : cpus[i % cpus.size()],
+             .waiting = made->options_.waiting,
+             .spin_time = options.spin_time,
+             .napi_busy_poll_us = static_cast<std::uint32_t>(options.napi_busy_poll.count())},
             *made, *made->waker_);
         if (!worker) return std::unexpected(worker.error());
         made->workers_.push_back(*std::move(worker));
     }
+    const detail::offload_support offloads = detail::find_offload_support();
+    made->capabilities_ = made->workers_.front()->about();
+    made->capabilities_.segmentation_offload = offloads.has_segment;
+    made->capabilities_.receive_offload = offloads.has_gro;
+    if (prefers_epoll) {
+        made->capabilities_.reason =
+            "busy_poll asks the sockets themselves, which is faster than a ring; a ring is had by "
+            "naming it: backend::io_uring";
+    }
+    made->capabilities_.busy_poll = made->options_.waiting == waiting::busy_poll;
     made->sockets_per_pool_.resize(count * detail::buffer_class_count);
     for (const auto& worker : made->workers_) {
         log_fallback(options, worker->about());
@@ -130,10 +159,6 @@ port::implementation::~implementation() {
     // Before the pools go: inboxes and send queues hold leases.
     endpoints_.clear();
     sockets_.clear();
-}
-
-bool port::implementation::is_forked() const noexcept {
-    return fork_count.load(std::memory_order_relaxed) != forks_at_creation_;
 }
 
 // --- the ledger ---
@@ -254,7 +279,8 @@ result<datagram> port::receive(endpoint_id endpoint) {
         received.pop_error();
         return failure(std::error_code(refusal, std::system_category()));
     }
-    return received.pop();
+    const detail::inbox::popped one = received.take_front();
+    return result<datagram>(std::in_place, *one.pool, one.buffer, one.fields);
 }
 
 status port::receive_batch(endpoint_id endpoint, std::size_t size_max, datagram_batch& into) {
@@ -302,8 +328,8 @@ status port::send(endpoint_id endpoint, std::span<const byte_view> pieces) {
 }
 
 status port::send(endpoint_id endpoint, datagram&& received) {
-    const address peer = received.peer();
-    return sendto(endpoint, std::move(received), peer);
+    // Read before the datagram is taken over.
+    return sendto(endpoint, std::move(received), received.view().fields().peer);
 }
 
 status port::sendto(endpoint_id endpoint, datagram&& received, const address& to) {

@@ -65,9 +65,7 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] quoit::stats stats_of(const detail::endpoint_state& endpoint) const;
     [[nodiscard]] quoit::stats stats_of_all() const;
     [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
-    [[nodiscard]] const quoit::capabilities& capabilities() const noexcept {
-        return workers_.front()->about();
-    }
+    [[nodiscard]] const quoit::capabilities& capabilities() const noexcept { return capabilities_; }
     [[nodiscard]] const loop_options& options() const noexcept { return options_; }
     [[nodiscard]] const detail::socket_state* first_socket(
         const detail::endpoint_state& of) const noexcept {
@@ -76,7 +74,9 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::socket_state* first_socket(const detail::endpoint_state& of) noexcept {
         return of.sockets.empty() ? nullptr : sockets_[of.sockets.front()].get();
     }
-    [[nodiscard]] bool is_forked() const noexcept;
+    [[nodiscard]] bool is_forked() const noexcept {
+        return fork_count_.load(std::memory_order_relaxed) != forks_at_creation_;
+    }
 
   private:
     explicit implementation(const loop_options& options);
@@ -114,6 +114,7 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] std::size_t pool_index(const detail::socket_state& one) const noexcept;
     void belong_to_this_thread() noexcept;
     [[nodiscard]] bool take_wake() noexcept;
+    [[nodiscard]] clock::time_point spin_end(clock::time_point deadline) const noexcept;
     void wait_inline(clock::time_point deadline);
     void wait_threaded(clock::time_point deadline);
     void drain_workers();
@@ -126,6 +127,8 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::socket_state* sender_for(detail::endpoint_state& endpoint,
                                                    const address* to,
                                                    std::uint32_t tag_preferred) noexcept;
+    [[nodiscard]] bool send_next(detail::endpoint_state& endpoint, datagram&& received,
+                                 const address* to);
     [[nodiscard]] bool has_room(detail::endpoint_state& endpoint, detail::socket_state& one,
                                 std::size_t size);
     void queued(detail::endpoint_state& endpoint, detail::socket_state& one);
@@ -133,7 +136,12 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::send_result send_now(detail::socket_state& one,
                                                std::span<const detail::outgoing> messages);
 
+    // Raised in the child of every fork: a ring does not survive one (EEXIST, SINGLE_ISSUER).
+    static std::atomic<std::uint32_t> fork_count_;
+    static void count_forks();
+
     loop_options options_;
+    quoit::capabilities capabilities_;
     std::unique_ptr<detail::port_waker> waker_;
     std::vector<std::unique_ptr<detail::worker>> workers_;
     std::size_t next_worker_ = 0;

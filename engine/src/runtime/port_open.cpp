@@ -33,11 +33,12 @@ detail::message_layout layout_of(family of, const udp_options& options, bool has
         .name_size = name_size_of(of),
         .control_size = detail::control_size_for(of, options.received_metadata, has_gro)};
     if (has_gro) {
-        constexpr std::uint32_t spare_size = 64;  // SO_TIMESTAMPING, the longest, takes as much
-        const std::uint32_t end = made.payload_offset() + spare_size;
-        const std::uint32_t aligned =
-            (end + detail::cache_line_size - 1) / detail::cache_line_size * detail::cache_line_size;
-        made.control_size = static_cast<std::uint16_t>(aligned - made.control_offset());
+        // 65 536 bytes remain for the payload; beside all metadata there are 128 or more to spare
+        // (SO_TIMESTAMPING, the longest, takes 64).
+        constexpr std::uint32_t payload_offset = 320;
+        static_assert(payload_offset % detail::cache_line_size == 0 &&
+                      payload_offset + payload_size_limit <= detail::large_buffer_stride);
+        made.control_size = static_cast<std::uint16_t>(payload_offset - made.control_offset());
     }
     return made;
 }
@@ -224,6 +225,8 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
     ++sockets_per_pool_[pool_index(one)];
     endpoint.sockets.push_back(tag);
     endpoint.locals.push_back(one.local);
+    endpoint.has_ipv4 = endpoint.has_ipv4 || one.local.family() == family::ipv4;
+    endpoint.has_ipv6 = endpoint.has_ipv6 || one.local.family() == family::ipv6;
     sockets_[tag] = std::move(made);
     give(one, order_kind::attach);
 }

@@ -23,6 +23,9 @@ using detail::event_kind;
 using detail::order_kind;
 using detail::socket_state;
 
+// A spinning turn that finds nothing takes about as long as reading the clock.
+constexpr int turns_per_look_at_clock = 16;
+
 }  // namespace
 
 result<std::size_t> port::implementation::turn(clock::time_point deadline, port_events& events) {
@@ -56,13 +59,25 @@ void port::implementation::wake() noexcept {
 
 void port::implementation::wait_inline(clock::time_point deadline) {
     detail::worker& worker = *workers_.front();
-    if (options_.waiting == waiting::block) {
+    if (options_.waiting == waiting::block || deadline == at_once) {
         worker.turn(deadline);
         return;
     }
+    const clock::time_point spin_until = spin_end(deadline);
     do {
-        worker.turn(at_once);
-    } while (arrived_ == 0 && news_.empty() && !take_wake() && detail::system::now() < deadline);
+        for (int i = 0; i < turns_per_look_at_clock; ++i) {
+            worker.turn(at_once);
+            if (arrived_ > 0 || !news_.empty() || take_wake()) return;
+        }
+    } while (spin_until == no_deadline || detail::system::now() < spin_until);
+    if (spin_until < deadline) worker.turn(deadline);
+}
+
+// How long a turn with this deadline spins before it sleeps.
+port::clock::time_point port::implementation::spin_end(clock::time_point deadline) const noexcept {
+    if (options_.waiting == waiting::block) return at_once;
+    if (options_.spin_time.count() == 0) return deadline;
+    return std::min(deadline, detail::system::now() + options_.spin_time);
 }
 
 // A wake() ends one turn: the one that takes it, if it came too late for the one before.
@@ -83,8 +98,12 @@ void port::implementation::wait_threaded(clock::time_point deadline) {
                detail::system::now() >= deadline;
     };
     drain_workers();
+    if (is_over()) return;
+    const clock::time_point spin_until = spin_end(deadline);
     while (!is_over()) {
-        if (options_.waiting == waiting::block) sleep_until_woken(deadline);
+        const bool spins =
+            spin_until != at_once && (spin_until == deadline || detail::system::now() < spin_until);
+        if (!spins) sleep_until_woken(deadline);
         drain_workers();
     }
 }
@@ -200,11 +219,16 @@ void port::implementation::receive(socket_state& one, const event& what) {
     message.first.local_port = one.local.port();
     const std::uint32_t count = message.count();
     const bool is_train = count > 1;
-    ledger.bytes +=
-        is_train ? std::min(message.size_total, count * message.first.size) : message.first.size;
+    const bool is_truncated = message.first.original_size > message.first.size;
+    ledger.bytes += message.first.size;
     ledger.empty += message.size_total == 0 ? 1U : 0U;
-    ledger.truncated += message.first.original_size > message.first.size ? count : 0U;
+    ledger.truncated += is_truncated ? 1U : 0U;
     if (is_train) {
+        // The others are like the first, but for the last, which may be shorter.
+        const std::uint32_t tail = message.size_total - (count - 1) * message.segment;
+        const std::uint32_t size_max = endpoint.options.payload_size_max;
+        ledger.bytes += std::uint64_t{count - 2} * message.first.size + std::min(tail, size_max);
+        ledger.truncated += (is_truncated ? count - 2 : 0U) + (tail > size_max ? 1U : 0U);
         ++ledger.trains;
         ledger.coalesced += count;
         endpoint.ledger.is_exact = false;

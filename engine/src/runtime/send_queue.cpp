@@ -16,61 +16,45 @@ constexpr std::size_t batch_pieces_max = 1024;
 // --- queueing ---
 
 void send_queue::push(std::span<const byte_view> pieces, const address* to) {
-    entry made;
-    made.offset = bytes_.size();
+    const std::size_t offset = bytes_.size();
     for (const byte_view& piece : pieces) {
         bytes_.insert(bytes_.end(), piece.data(), piece.data() + piece.size());
     }
-    made.size = static_cast<std::uint32_t>(bytes_.size() - made.offset);
-    append(made, to);
+    const auto size = static_cast<std::uint32_t>(bytes_.size() - offset);
+    if (takes(size, to)) {
+        const entry& last = entries_.back();
+        if (last.pool == nullptr && last.offset + last.size == offset) return extend(size);
+    }
+    append(size, to).offset = offset;
 }
 
 void send_queue::push(datagram&& received, const address* to) {
-    const datagram held(std::move(received));
-    buffer_pool* const pool = lease_access::pool(held);
+    if (push_next(std::move(received), to)) return;
+    buffer_pool* const pool = lease_access::pool(received);
     if (pool == nullptr) {
-        const byte_view payload(held);
+        const byte_view payload(received);
         push(std::span(&payload, 1), to);
+        received = datagram();
         return;
     }
-    entry made;
+    entry& made = append(static_cast<std::uint32_t>(received.size()), to);
     made.pool = pool;
-    made.buffer = lease_access::buffer(held);
-    made.data = held.payload().data();
-    made.size = static_cast<std::uint32_t>(held.size());
-    append(made, to);
+    made.buffer = lease_access::buffer(received);
+    made.data = received.payload().data();
+    lease_access::take_over(received);
+    ++leases_;
 }
 
-void send_queue::append(entry& made, const address* to) {
-    ++datagrams_;
-    bytes_waiting_ += made.size;
+send_queue::entry& send_queue::append(std::uint32_t size, const address* to) {
+    entry& made = entries_.emplace_back();
+    made.size = made.segment = size;
     if (to != nullptr) {
         made.to = *to;
         made.has_to = true;
     }
-    made.segment = made.size;
-    if (extend(made)) return;
-    entries_.push_back(made);
-    if (made.pool == nullptr) return;
-    retain_buffer(*made.pool, made.buffer);
-    ++leases_;
-}
-
-// A datagram that lies behind the last run and belongs to it becomes a part of it; one lease of a
-// buffer is enough for both.
-bool send_queue::extend(const entry& made) noexcept {
-    if (is_empty()) return false;
-    entry& last = entries_.back();
-    if (last.is_closed() || made.size == 0 || made.size > last.segment) return false;
-    if (last.count >= segmentation_.count_max()) return false;
-    const bool is_behind = made.pool == nullptr
-                               ? last.pool == nullptr && last.offset + last.size == made.offset
-                               : last.pool == made.pool && last.buffer == made.buffer &&
-                                     last.data + last.size == made.data;
-    if (!is_behind || !last.goes_where(made)) return false;
-    last.size += made.size;
-    ++last.count;
-    return true;
+    ++datagrams_;
+    bytes_waiting_ += size;
+    return made;
 }
 
 // --- making messages ---
@@ -102,7 +86,7 @@ outgoing send_queue::next_message(position& at) {
         const entry& next = entries_[at.index];
         const bool is_tail = count > 0 && next.segment != segment;
         if (count > 0) {
-            if (!first.goes_where(next) || next.size == 0 || next.segment > segment) break;
+            if (!next.goes_to(to) || next.size == 0 || next.segment > segment) break;
             if (is_tail && next.count > 1) break;
         }
         const std::uint32_t taken = std::min(count_max - count, next.count - at.taken);

@@ -6,9 +6,9 @@
 //     entries   [ sent | sent | head ... waiting ... ]      bytes   [ ...payloads... ]
 //
 // Datagrams of one size to one destination that follow each other, in memory too, are one entry, a
-// run; so the echo of a train is one entry that lies where it was received. gather() makes messages
-// of entries: runs with one destination and one size become one, with a piece for each (UDP_SEGMENT,
-// net/segmentation.hpp). Nothing waits for company: what is queued at a flush goes.
+// run; so the echo of a train is one entry that lies where it was received. gather() makes
+// messages of entries: runs with one destination and one size become one, with a piece for each
+// (UDP_SEGMENT, net/segmentation.hpp). Nothing waits for company: what is queued at a flush goes.
 //
 // A lease never waits for the kernel: what a flush could not send is copied, so that receiving does
 // not depend on sending.
@@ -19,14 +19,15 @@
 //                             news about an EARLIER datagram; this one was not sent (measured on
 //                             Linux 6.18). Report it, send this one once more
 //   EMSGSIZE, EIO, EINVAL of a run
-//                             the coalescing is refused, not the datagrams: they are sent once more,
-//                             plain, and segmentation remembers
+//                             the coalescing is refused, not the datagrams: they are sent once
+//                             more, plain, and segmentation remembers
 //   anything else             the message is lost: its datagrams are counted by errno; the next one
 //                             goes on
 //
 // Single-threaded: the port's thread.
 #pragma once
 
+#include "backend/buffer_pool.hpp"
 #include "net/segmentation.hpp"
 #include "net/send.hpp"
 
@@ -44,6 +45,11 @@ namespace quoit::detail {
 struct lease_access {
     [[nodiscard]] static buffer_pool* pool(const datagram& of) noexcept { return of.pool_; }
     [[nodiscard]] static std::uint32_t buffer(const datagram& of) noexcept { return of.buffer_; }
+    /// The reference is the caller's now; the datagram is empty.
+    static void take_over(datagram& from) noexcept {
+        from.pool_ = nullptr;
+        from.view_.clear();
+    }
 };
 
 class send_queue {
@@ -60,8 +66,25 @@ class send_queue {
 
     /// `to`: null on a connected socket.
     void push(std::span<const byte_view> pieces, const address* to);
-    /// Straight from its buffer; one with bytes of its own is copied.
+    /// Straight from its buffer; one with bytes of its own is copied. `to` may be a part of it.
     void push(datagram&& received, const address* to);
+    /// As push(), but only if it lies right behind the datagram pushed last and goes to the same
+    /// place: then all that could be said against it was looked at before. Otherwise nothing
+    /// happens.
+    [[nodiscard]] bool push_next(datagram&& received, const address* to) noexcept {
+        const auto size = static_cast<std::uint32_t>(received.size());
+        if (!takes(size, to)) return false;
+        const entry& last = entries_.back();
+        buffer_pool* const pool = lease_access::pool(received);
+        const bool is_behind = pool != nullptr && last.pool == pool &&
+                               last.buffer == lease_access::buffer(received) &&
+                               last.data + last.size == received.view().payload().data();
+        if (!is_behind) return false;
+        extend(size);
+        lease_access::take_over(received);
+        pool->release(last.buffer);  // one lease is enough for both
+        return true;
+    }
 
     [[nodiscard]] bool is_empty() const noexcept { return head_ == entries_.size(); }
     /// Datagrams.
@@ -135,8 +158,8 @@ class send_queue {
         [[nodiscard]] bool is_closed() const noexcept {
             return segment == 0 || size < segment * count;
         }
-        [[nodiscard]] bool goes_where(const entry& other) const noexcept {
-            return has_to == other.has_to && (!has_to || to == other.to);
+        [[nodiscard]] bool goes_to(const address* other) const noexcept {
+            return has_to ? other != nullptr && to == *other : other == nullptr;
         }
     };
     // Where gather() stands: so many datagrams of entries_[index] are in messages already.
@@ -145,8 +168,21 @@ class send_queue {
         std::uint32_t taken = 0;
     };
 
-    void append(entry& made, const address* to);
-    [[nodiscard]] bool extend(const entry& made) noexcept;
+    [[nodiscard]] entry& append(std::uint32_t size, const address* to);
+    // Whether the last run could have this datagram too, if it lies behind it.
+    [[nodiscard]] bool takes(std::uint32_t size, const address* to) const noexcept {
+        if (is_empty()) return false;
+        const entry& last = entries_.back();
+        return !last.is_closed() && size != 0 && size <= last.segment &&
+               last.count < segmentation_.count_max() && last.goes_to(to);
+    }
+    void extend(std::uint32_t size) noexcept {
+        entry& last = entries_.back();
+        last.size += size;
+        ++last.count;
+        ++datagrams_;
+        bytes_waiting_ += size;
+    }
     [[nodiscard]] std::span<const outgoing> gather();
     [[nodiscard]] outgoing next_message(position& at);
     void take(position& at, std::uint32_t count);

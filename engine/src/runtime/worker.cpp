@@ -32,7 +32,9 @@ void port_waker::wake() const noexcept { system::event_raise(event_.get()); }
 
 worker::worker(const options& wanted, event_sink& inline_sink, port_waker& waker)
     : inline_sink_(inline_sink), waker_(waker), socket_count_max_(wanted.socket_count_max),
-      is_threaded_(wanted.is_threaded), cpu_(wanted.cpu), sources_(wanted.socket_count_max),
+      is_threaded_(wanted.is_threaded), cpu_(wanted.cpu),
+      spins_(wanted.waiting == waiting::busy_poll), spin_time_(wanted.spin_time),
+      napi_busy_poll_us_(wanted.napi_busy_poll_us), sources_(wanted.socket_count_max),
       sockets_(wanted.socket_count_max) {}
 
 result<std::unique_ptr<worker>> worker::create(const options& wanted, event_sink& inline_sink,
@@ -87,8 +89,11 @@ result<void> worker::make_pools(const std::array<std::uint32_t, buffer_class_cou
 }
 
 result<std::unique_ptr<io_backend>> worker::make_backend_of(quoit::backend wanted) {
-    backend_options of_backend{
-        .pools = {}, .source_count_max = socket_count_max_, .ledger = &ledger_};
+    backend_options of_backend{.pools = {},
+                               .source_count_max = socket_count_max_,
+                               .is_spinning = spins_,
+                               .napi_busy_poll_us = napi_busy_poll_us_,
+                               .ledger = &ledger_};
     for (std::size_t i = 0; i < buffer_class_count; ++i)
         of_backend.pools[i] = pools_[i].get();
     return make_backend(wanted, of_backend);
@@ -175,16 +180,25 @@ void worker::run() noexcept {
         // A CPU that has gone is no reason to fail: the thread runs where it may.
         [[maybe_unused]] const int error = pthread_setaffinity_np(pthread_self(), sizeof one, &one);
     }
+    // When to stop spinning and sleep; a worker that blocks never spins.
+    steady_time spin_until = spins_ ? no_deadline : at_once;
     while (!is_stopping_.load(std::memory_order_acquire)) {
         up_->consumer_end().consume(up_->capacity(), [this](std::span<const order> orders) {
             for (const order& one : orders)
                 execute(one);
         });
         recycle();
-        parking_.prepare_to_sleep();
-        const steady_time deadline = has_work() ? at_once : no_deadline;
-        backend_->turn(deadline, *this);
-        parking_.cancel();
+        has_delivered_ = false;
+        if (spin_until != at_once) {
+            backend_->turn(at_once, *this);
+            if (spin_time_.count() > 0) spin_until = next_spin_end(spin_until);
+        } else {
+            parking_.prepare_to_sleep();
+            const steady_time deadline = has_work() ? at_once : no_deadline;
+            backend_->turn(deadline, *this);
+            parking_.cancel();
+            if (spins_) spin_until = system::now() + spin_time_;
+        }
         if (has_events() && waker_.parking.must_wake()) {
             ++wakeups_;
             waker_.wake();
@@ -194,6 +208,14 @@ void worker::run() noexcept {
     while (!has_been_woken_.load(std::memory_order_acquire))
         std::this_thread::yield();
     backend_.reset();
+}
+
+// After a turn that did not wait: later when it brought something, at_once when it is time to
+// sleep.
+steady_time worker::next_spin_end(steady_time before) const noexcept {
+    const steady_time now = system::now();
+    if (has_delivered_ || before == no_deadline) return now + spin_time_;
+    return now < before ? before : at_once;
 }
 
 bool worker::has_work() const noexcept {
@@ -233,6 +255,7 @@ void worker::recycle() {
 }
 
 void worker::deliver(std::span<const event> events) noexcept {
+    has_delivered_ = true;
     for (const event& one : events)
         note(one);
     if (!is_threaded_) {

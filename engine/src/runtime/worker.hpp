@@ -73,6 +73,9 @@ class worker final : private event_sink {
         std::uint32_t socket_count_max = 0;
         bool is_threaded = false;
         int cpu = -1;  // the thread is pinned to it; -1: not
+        quoit::waiting waiting = waiting::block;
+        std::chrono::microseconds spin_time{0};  // busy_poll: then it sleeps; 0: never
+        std::uint32_t napi_busy_poll_us = 0;
     };
 
     /// Halves the buffers on ENOMEM, down to 64, before it gives up (or, for backend::automatic,
@@ -135,6 +138,7 @@ class worker final : private event_sink {
     void note(const event& one) noexcept;
     [[nodiscard]] bool stays_here(const event& one) noexcept;
     [[nodiscard]] bool has_work() const noexcept;
+    [[nodiscard]] steady_time next_spin_end(steady_time before) const noexcept;
 
     event_sink& inline_sink_;
     port_waker& waker_;
@@ -146,6 +150,10 @@ class worker final : private event_sink {
     std::uint32_t socket_count_max_;
     bool is_threaded_;
     int cpu_;
+    bool spins_;
+    std::chrono::microseconds spin_time_;
+    std::uint32_t napi_busy_poll_us_;
+    bool has_delivered_ = false;  // in the turn that runs
 
     // By tag; the worker's.
     std::vector<source_id> sources_;

@@ -105,6 +105,24 @@ TEST(check_udp_options, AnyKernelBufferSizeMayBeAskedFor) {
     expect_accepted(udp_options{.send_buffer_size = most});
 }
 
+TEST(check_loop_options, SpinningAndPollingTimesAreBounded) {
+    using namespace std::chrono_literals;
+    expect_accepted(loop_options{.spin_time = 0us});
+    expect_accepted(loop_options{.spin_time = 1h});
+    expect_refused(loop_options{.spin_time = -1us}, "spin_time");
+    expect_refused(loop_options{.spin_time = 1h + 1us}, "spin_time");
+    expect_accepted(loop_options{.napi_busy_poll = 1s});
+    expect_refused(loop_options{.napi_busy_poll = -1us}, "napi_busy_poll");
+    expect_refused(loop_options{.napi_busy_poll = 1s + 1us}, "napi_busy_poll");
+}
+
+TEST(check_udp_options, APollingTimeIsBounded) {
+    using namespace std::chrono_literals;
+    expect_accepted(udp_options{.socket_busy_poll = 1s});
+    expect_refused(udp_options{.socket_busy_poll = -1us}, "socket_busy_poll");
+    expect_refused(udp_options{.socket_busy_poll = 1s + 1us}, "socket_busy_poll");
+}
+
 TEST(check_udp_options, ASendQueueHoldsAtMostAGibibyte) {
     expect_accepted(udp_options{.send_queue_size_max = 0});
     expect_accepted(udp_options{.send_queue_size_max = 1});

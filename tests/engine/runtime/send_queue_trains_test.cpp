@@ -98,13 +98,13 @@ TEST_F(send_queue_trains, ATrainHasAtMost128Datagrams) {
     EXPECT_EQ(trains_, (trains{{1, 128}, {1, 128}, {1, 44}}));
 }
 
-TEST_F(send_queue_trains, ATrainIsNoLongerThanADatagramCouldBe) {
+TEST_F(send_queue_trains, ATrainIsNoLongerThanADeviceTakesWhole) {
     send_queue queue;
     push_all(queue, repeated(100, std::string(1200, 'x')));
-    push_all(queue, repeated(3, std::string(32'753, 'y')));  // two of them are 65 506 bytes
-    push_all(queue, repeated(2, std::string(32'754, 'z')));
+    push_all(queue, repeated(3, std::string(32'736, 'y')));  // two of them are 65 472 bytes
+    push_all(queue, repeated(2, std::string(32'737, 'z')));
     EXPECT_EQ(flush(queue), outcome::empty);
-    EXPECT_EQ(trains_, (trains{{1200, 54}, {1200, 46}, {32'753, 2}, {0, 1}, {0, 1}, {0, 1}}));
+    EXPECT_EQ(trains_, (trains{{1200, 54}, {1200, 46}, {32'736, 2}, {0, 1}, {0, 1}, {0, 1}}));
 }
 
 // --- from where the datagrams were received ---

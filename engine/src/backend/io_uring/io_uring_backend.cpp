@@ -151,6 +151,8 @@ io_uring_backend::io_uring_backend(const backend_options& options, std::unique_p
       waker_(std::move(waker)), sources_(options.source_count_max) {
     about_.backend = backend::io_uring;
     about_.defer_taskrun = ring_->has_defer_taskrun();
+    about_.napi_busy_poll =
+        options.napi_busy_poll_us > 0 && ring_->poll_cards(options.napi_busy_poll_us) == 0;
     for (std::uint32_t i = 0; i < sources_.size(); ++i)
         sources_[i].index = i;
     unused_.reserve(sources_.size());

@@ -14,8 +14,9 @@ result<std::unique_ptr<ring>> ring::create(unsigned submissions, unsigned comple
     constexpr unsigned always = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL |
                                 IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP;
     constexpr std::array<unsigned, 3> ladder{
-        always | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-        always | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN,
+        always | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG |
+            IORING_SETUP_DEFER_TASKRUN,
+        always | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_COOP_TASKRUN,
         always,
     };
     std::unique_ptr<ring> made(new ring);
@@ -73,6 +74,7 @@ int ring::turn(std::chrono::steady_clock::time_point deadline) noexcept {
     enable();
     // Completions that are already there (of a cancel_now, say) are not waited for.
     const bool must_not_wait = io_uring_cq_ready(&ring_) > 0;
+    if (deadline == clock::time_point::min() && !must_not_wait && has_nothing_new()) return 0;
     ++system_calls_;
     if (deadline == clock::time_point::max() && !must_not_wait) {
         return system::ring_submit_and_wait(&ring_, nullptr);
@@ -81,6 +83,18 @@ int ring::turn(std::chrono::steady_clock::time_point deadline) noexcept {
     if (left.tv_sec == 0 && left.tv_nsec == 0) return system::ring_submit_and_get_events(&ring_);
     __kernel_timespec timeout{.tv_sec = left.tv_sec, .tv_nsec = left.tv_nsec};
     return system::ring_submit_and_wait(&ring_, &timeout);
+}
+
+// What is posted is announced by the flag: an acquire load, after which the queue is looked at anew
+// by whoever enters. Requests that completed without a task run (none of ours) are in the queue.
+bool ring::has_nothing_new() const noexcept {
+    if (!has_taskrun_flag() || io_uring_sq_ready(&ring_) > 0) return false;
+    const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_ACQUIRE);
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0;
+}
+
+int ring::poll_cards(std::uint32_t time_us) noexcept {
+    return system::ring_poll_cards(&ring_, time_us);
 }
 
 int ring::cancel_now(int fd) noexcept {

@@ -7,6 +7,8 @@
 //      enters with GETEVENTS, so nothing interrupts it
 //   2. SINGLE_ISSUER | COOP_TASKRUN  (Linux 6.0, 5.19)
 //   3. neither
+// The first two with TASKRUN_FLAG (5.19): the kernel raises a flag in shared memory when it has
+// something to post, so that a thread which spins enters the kernel only then.
 // On all: CQSIZE, SUBMIT_ALL (5.18: one refused SQE does not stop the batch), and R_DISABLED
 // (5.10), so that the issuer is the thread that first turns the ring, not the one that made it.
 // Never SQPOLL (a spinning kernel thread per ring) and never IOU_PBUF_RING_INC (a datagram is a
@@ -39,6 +41,10 @@ class ring {
         return (ring_.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
     }
     [[nodiscard]] bool is_enabled() const noexcept { return is_enabled_; }
+    /// The kernel says so when it has something to post; otherwise has_nothing_new() is never true.
+    [[nodiscard]] bool has_taskrun_flag() const noexcept {
+        return (ring_.flags & IORING_SETUP_TASKRUN_FLAG) != 0;
+    }
     /// Makes the calling thread the ring's. Idempotent.
     void enable() noexcept;
 
@@ -83,6 +89,8 @@ class ring {
     /// their completions are then in the queue.
     int cancel_now(int fd) noexcept;
 
+    /// Before enable(). Errors: EINVAL, the kernel is too old.
+    [[nodiscard]] int poll_cards(std::uint32_t time_us) noexcept;
     [[nodiscard]] int register_buffers(void* entries, std::uint16_t count,
                                        std::uint16_t group) noexcept;
 
@@ -91,6 +99,7 @@ class ring {
 
   private:
     ring() = default;
+    [[nodiscard]] bool has_nothing_new() const noexcept;
     io_uring ring_{};
     std::uint64_t system_calls_ = 0;
     bool is_open_ = false;

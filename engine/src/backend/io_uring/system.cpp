@@ -3,6 +3,20 @@
 
 namespace quoit::detail::system {
 
+namespace {
+
+// struct io_uring_napi and its operation, since Linux 6.9 (<linux/io_uring.h>).
+constexpr unsigned register_napi = 27;
+struct napi_options {
+    std::uint32_t busy_poll_time_us;
+    std::uint8_t prefers_busy_poll;
+    std::uint8_t padding[3];
+    std::uint64_t reserved;
+};
+static_assert(sizeof(napi_options) == 16);
+
+}  // namespace
+
 int ring_open(unsigned entries, io_uring* ring, io_uring_params* parameters) noexcept {
     return io_uring_queue_init_params(entries, ring, parameters);
 }
@@ -35,6 +49,12 @@ int ring_register_buffers(io_uring* ring, io_uring_buf_reg* registration) noexce
 
 int ring_cancel_now(io_uring* ring, io_uring_sync_cancel_reg* what) noexcept {
     return io_uring_register_sync_cancel(ring, what);
+}
+
+int ring_poll_cards(io_uring* ring, std::uint32_t time_us) noexcept {
+    napi_options wanted{
+        .busy_poll_time_us = time_us, .prefers_busy_poll = 0, .padding = {}, .reserved = 0};
+    return io_uring_register(static_cast<unsigned>(ring->ring_fd), register_napi, &wanted, 1);
 }
 
 }  // namespace quoit::detail::system

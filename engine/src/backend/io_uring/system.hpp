@@ -3,11 +3,13 @@
 // io_uring's entries into the kernel: with net/system.hpp the whole seam. One line each; results
 // are the call's, or the negated errno.
 //
-// Constants newer than liburing 2.3 would stand here; none is needed so far. What a kernel can do
-// is found by trying (backend/select.cpp), never from a version number.
+// Constants newer than liburing 2.3 stand here. What a kernel can do is found by trying
+// (backend/select.cpp), never from a version number.
 #pragma once
 
 #include <liburing.h>
+
+#include <cstdint>
 
 namespace quoit::detail::system {
 
@@ -24,5 +26,8 @@ void ring_close(io_uring* ring) noexcept;
 [[nodiscard]] int ring_register_buffers(io_uring* ring, io_uring_buf_reg* registration) noexcept;
 /// Cancels and returns when that has happened (Linux 6.0).
 [[nodiscard]] int ring_cancel_now(io_uring* ring, io_uring_sync_cancel_reg* what) noexcept;
+/// Waiting polls the network cards for so many microseconds (IORING_REGISTER_NAPI, Linux 6.9).
+/// EINVAL: this kernel does not know it.
+[[nodiscard]] int ring_poll_cards(io_uring* ring, std::uint32_t time_us) noexcept;
 
 }  // namespace quoit::detail::system
