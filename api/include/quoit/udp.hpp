@@ -200,7 +200,10 @@ class udp_reader : public udp_socket {
     /// Errors: errc::timed_out; errc::closed, once everything has been read; errc::canceled, even
     /// if something is queued (it stays); errc::invalid_option; for clients the refusal the kernel
     /// reported (std::errc::connection_refused), once, after what was received before it.
-    [[nodiscard("co_await it")]] detail::read_operation read(wait_options options = {}) noexcept {
+    [[nodiscard("co_await it")]] detail::read_operation read() noexcept {
+        return detail::read_operation(endpoint());
+    }
+    [[nodiscard("co_await it")]] detail::read_operation read(wait_options options) noexcept {
         return detail::read_operation(endpoint(), options);
     }
     /// As read(): at least one, at most `size_max`, as many as are queued.

@@ -36,6 +36,7 @@
 
 namespace quoit {
 
+class datagram;
 class train;
 
 namespace detail {
@@ -101,6 +102,7 @@ class datagram_view {
     }
 
   private:
+    friend class datagram;
     friend class train;
     detail::datagram_fields fields_;
 };
@@ -116,6 +118,15 @@ class datagram {
     datagram(detail::buffer_pool& pool, std::uint32_t buffer,
              const detail::datagram_fields& fields) noexcept
         : view_(fields), pool_(&pool), buffer_(buffer) {}
+    /// The same, of a train: `size` bytes of it, `offset` bytes behind its first datagram. Made in
+    /// place: reading back in one piece what was written in several would wait for the stores.
+    datagram(detail::buffer_pool& pool, std::uint32_t buffer, const detail::datagram_fields& first,
+             std::uint32_t offset, std::uint32_t size, std::uint32_t original_size) noexcept
+        : view_(first), pool_(&pool), buffer_(buffer) {
+        view_.fields_.data = first.data + offset;
+        view_.fields_.size = size;
+        view_.fields_.original_size = original_size;
+    }
     datagram(datagram&& other) noexcept
         : view_(other.view_), pool_(std::exchange(other.pool_, nullptr)),
           owned_(std::exchange(other.owned_, nullptr)), buffer_(other.buffer_) {

@@ -5,6 +5,17 @@
 
 namespace quoit::detail {
 
+datagram_fields inbox::entry::at(std::uint32_t index) const noexcept {
+    datagram_fields one = first;
+    if (segment != 0) {
+        const std::uint32_t offset = index * segment;
+        one.data += offset;
+        one.original_size = std::min(segment, size_total - offset);
+        one.size = std::min(first.size, one.original_size);
+    }
+    return one;
+}
+
 void inbox::push(buffer_pool& pool, std::uint32_t buffer, const parsed_message& message) {
     const std::uint32_t count = message.count();
     counts_.passed += count;

@@ -50,23 +50,30 @@ class inbox {
     [[nodiscard]] std::uint32_t size_max() const noexcept { return size_max_; }
     [[nodiscard]] bool is_full() const noexcept { return datagrams_ >= size_max_; }
 
+    [[nodiscard]] bool has_datagram_in_front() const noexcept {
+        return size_ > 0 && front().pool != nullptr;
+    }
     /// The errno at the front; 0: a datagram is, or nothing.
     [[nodiscard]] int front_error() const noexcept {
         return size_ == 0 || front().pool != nullptr ? 0 : front().error;
     }
     /// REQUIRES: front_error() != 0.
     void pop_error() noexcept;
-    /// REQUIRES: a datagram is at the front. What it returns is made from, in place: one datagram
-    /// is 88 bytes, and each move of it would show.
+    /// What a datagram is made of. One is 88 bytes and each move of it shows, so it is made where
+    /// it shall be, at once: `first` stays valid until the next push.
     struct popped {
-        buffer_pool* pool;
+        buffer_pool& pool;
         std::uint32_t buffer;
-        datagram_fields fields;
+        const datagram_fields& first;
+        std::uint32_t offset;
+        std::uint32_t size;
+        std::uint32_t original_size;
     };
+    /// REQUIRES: a datagram is at the front. Whoever calls it owns the reference to the buffer.
     [[nodiscard]] popped take_front() noexcept;
     [[nodiscard]] datagram pop() noexcept {
         const popped one = take_front();
-        return {*one.pool, one.buffer, one.fields};
+        return {one.pool, one.buffer, one.first, one.offset, one.size, one.original_size};
     }
     /// What is left of the front's train, at most `count_max` datagrams of it. REQUIRES: as pop().
     [[nodiscard]] train pop_train(std::uint32_t count_max) noexcept;
@@ -87,16 +94,7 @@ class inbox {
         std::uint32_t end = 0;         // behind the last still here; of an error: how often
         int error = 0;
 
-        [[nodiscard]] datagram_fields at(std::uint32_t index) const noexcept {
-            datagram_fields one = first;
-            if (segment != 0) {
-                const std::uint32_t offset = index * segment;
-                one.data += offset;
-                one.original_size = segment < size_total - offset ? segment : size_total - offset;
-                one.size = first.size < one.original_size ? first.size : one.original_size;
-            }
-            return one;
-        }
+        [[nodiscard]] datagram_fields at(std::uint32_t index) const noexcept;
     };
 
     [[nodiscard]] entry& front() const noexcept { return slots_[head_ & (capacity_ - 1)]; }
@@ -127,12 +125,23 @@ class inbox {
 
 inline inbox::popped inbox::take_front() noexcept {
     entry& oldest = front();
+    const std::uint32_t offset = oldest.next * oldest.segment;  // of a datagram that came alone: 0
+    const std::uint32_t left = oldest.size_total - offset;
+    const bool is_alone = oldest.segment == 0;
+    const std::uint32_t original_size = is_alone                ? oldest.first.original_size
+                                        : left < oldest.segment ? left
+                                                                : oldest.segment;
     const popped taken{
-        .pool = oldest.pool, .buffer = oldest.buffer, .fields = oldest.at(oldest.next)};
+        .pool = *oldest.pool,
+        .buffer = oldest.buffer,
+        .first = oldest.first,
+        .offset = offset,
+        .size = oldest.first.size < original_size ? oldest.first.size : original_size,
+        .original_size = original_size};
     ++counts_.delivered;
     --datagrams_;
     if (++oldest.next < oldest.end) {
-        taken.pool->retain(taken.buffer);
+        taken.pool.retain(taken.buffer);
     } else {
         remove_front();  // its lease becomes the datagram's
     }

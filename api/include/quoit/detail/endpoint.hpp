@@ -136,6 +136,7 @@ class loop_endpoint::reader : public waiter {
     /// handle was asked in the same expression.
     reader(loop_endpoint* endpoint, time_limit limit) noexcept
         : endpoint_(endpoint), limit_(limit) {}
+    explicit reader(loop_endpoint* endpoint) noexcept : endpoint_(endpoint) {}
     ~reader() {
         if (has_suspended_) let_go();
     }
@@ -163,6 +164,9 @@ inline constexpr std::uint32_t batch_size_limit = 65'536;
 
 class [[nodiscard("co_await it")]] read_operation final : public loop_endpoint::reader {
   public:
+    /// As long as it takes. Not a default argument of the other: copying options that were just
+    /// written, in pieces, waits for the stores, a fifth of what a read() costs.
+    explicit read_operation(loop_endpoint* endpoint) noexcept : reader(endpoint) {}
     read_operation(loop_endpoint* endpoint, wait_options options) noexcept
         : reader(endpoint, options.timeout) {}
     result<datagram> await_resume() {
