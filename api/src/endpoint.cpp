@@ -103,13 +103,6 @@ void loop_endpoint::serve_readers() noexcept {
         one->wake(waiter::outcome::closed);
 }
 
-result<datagram> loop_endpoint::take() {
-    result<datagram> taken = port_->receive(id_);
-    --readable_;
-    if (is_closing_ && readable_ == 0) serve_readers();
-    return taken;
-}
-
 result<datagram_batch> loop_endpoint::take_batch(std::size_t size_max) {
     const std::size_t free = readable_ - reserved_;
     result<datagram_batch> taken;

@@ -377,8 +377,10 @@ TEST_P(offload_test, TrainsUnreadInAClosingSocketAreCountedAsTheDatagramsTheyHol
     const endpoint_id server = open({.receive_buffer_size = roomy, .offload = offload::on});
     const endpoint_id client = open_connection(local(server), {.offload = offload::on});
     settle();
+    // Short tails and short segments too.
     const sizes sent = repeated(54, 1200) + sizes{7} + repeated(128, 64) + repeated(3, 9000) +
-                       sizes{0, 1} + repeated(10, 1199);
+                       sizes{0, 1} + repeated(10, 1199) + sizes{7} + repeated(2, 8) +
+                       repeated(64, 9) + sizes{1};
     send_sizes(client, sent);
     const stats of_client = port().stats(client);
     EXPECT_EQ(of_client.sent.sent, sent.size());

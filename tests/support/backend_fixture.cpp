@@ -189,7 +189,8 @@ class in_memory_network final : public test_network {
 result<std::unique_ptr<io_backend>> make(backend_kind kind, const backend_options& options,
                                          fake_network* fake) {
     switch (kind) {
-        case backend_kind::epoll: return make_epoll_backend(options);
+        case backend_kind::epoll:
+        case backend_kind::spinning_epoll: return make_epoll_backend(options);
         case backend_kind::fake: return make_fake_backend(options, *fake);
         case backend_kind::io_uring: break;
     }
@@ -228,6 +229,7 @@ std::string_view to_string(backend_kind kind) {
     switch (kind) {
         case backend_kind::io_uring: return "io_uring";
         case backend_kind::epoll: return "epoll";
+        case backend_kind::spinning_epoll: return "spinning_epoll";
         case backend_kind::fake: return "fake";
     }
     return "?";
@@ -237,9 +239,10 @@ void PrintTo(backend_kind kind, std::ostream* out) { *out << to_string(kind); }
 
 std::vector<backend_kind> backends_built() {
 #if QUOIT_HAS_IO_URING
-    return {backend_kind::io_uring, backend_kind::epoll, backend_kind::fake};
+    return {backend_kind::io_uring, backend_kind::epoll, backend_kind::spinning_epoll,
+            backend_kind::fake};
 #else
-    return {backend_kind::epoll, backend_kind::fake};
+    return {backend_kind::epoll, backend_kind::spinning_epoll, backend_kind::fake};
 #endif
 }
 
@@ -316,12 +319,13 @@ void backend_fixture::make_backend() {
     const backend_options options{
         .pools = {pools_[0].get(), pools_[1].get()},
         .source_count_max = sizes_.source_count_max,
+        .is_spinning = GetParam() == backend_kind::spinning_epoll,
         .ledger = &ledger_,
     };
     backend_ = or_throw(make(GetParam(), options, fake_.get()));
     const auto expected = GetParam() == backend_kind::io_uring ? quoit::backend::io_uring
-                          : GetParam() == backend_kind::epoll  ? quoit::backend::epoll
-                                                               : quoit::backend::automatic;
+                          : is_fake()                          ? quoit::backend::automatic
+                                                               : quoit::backend::epoll;
     EXPECT_EQ(backend_->about().backend, expected)
         << "runs on " << quoit::to_string(backend_->about().backend);
 }

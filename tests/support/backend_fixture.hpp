@@ -54,7 +54,12 @@ namespace quoit::test {
 
 using namespace quoit::detail;  // what is tested
 
-enum class backend_kind : std::uint8_t { io_uring, epoll, fake };
+enum class backend_kind : std::uint8_t {
+    io_uring,
+    epoll,
+    spinning_epoll,  // as a port that does not sleep has it
+    fake,
+};
 [[nodiscard]] std::string_view to_string(backend_kind kind);
 void PrintTo(backend_kind kind, std::ostream* out);
 /// Those that this build has.

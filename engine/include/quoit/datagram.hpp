@@ -37,6 +37,7 @@
 namespace quoit {
 
 class datagram;
+class datagram_batch;
 class train;
 
 namespace detail {
@@ -93,7 +94,13 @@ class datagram_view {
     [[nodiscard]] std::optional<std::uint8_t> ttl() const noexcept;
 
     [[nodiscard]] const detail::datagram_fields& fields() const noexcept { return fields_; }
-    /// For the engine: what it was a view of is gone. Still says whom it came from.
+
+  private:
+    friend class datagram;
+    friend class train;
+    friend struct detail::lease_access;
+
+    // What it was a view of is gone. Still says whom it came from.
     void clear() noexcept {
         fields_.data = nullptr;
         fields_.control = nullptr;
@@ -101,9 +108,6 @@ class datagram_view {
         fields_.control_size = 0;
     }
 
-  private:
-    friend class datagram;
-    friend class train;
     detail::datagram_fields fields_;
 };
 
@@ -223,16 +227,8 @@ class train {
     /// REQUIRES: index < size().
     [[nodiscard]] datagram_view operator[](std::size_t index) const noexcept {
         datagram_view one(first_);
-        if (count_ > 1) move(one, index);
+        if (count_ > 1) point(one, index);
         return one;
-    }
-    /// Makes a view of one of its datagrams a view of another; cheaper than a new one. REQUIRES:
-    /// size() > 1, index < size().
-    void move(datagram_view& one, std::size_t index) const noexcept {
-        const auto offset = static_cast<std::uint32_t>(index) * segment_;
-        one.fields_.data = first_.data + offset;
-        one.fields_.original_size = std::min(segment_, size_total_ - offset);
-        one.fields_.size = std::min(first_.size, one.fields_.original_size);
     }
     [[nodiscard]] iterator begin() const noexcept;
     [[nodiscard]] iterator end() const noexcept;
@@ -247,6 +243,17 @@ class train {
     }
 
   private:
+    friend class datagram_batch;
+
+    // Makes a view of one of its datagrams a view of another; cheaper than a new one. REQUIRES:
+    // size() > 1, index < size().
+    void point(datagram_view& one, std::size_t index) const noexcept {
+        const auto offset = static_cast<std::uint32_t>(index) * segment_;
+        one.fields_.data = first_.data + offset;
+        one.fields_.original_size = std::min(segment_, size_total_ - offset);
+        one.fields_.size = std::min(first_.size, one.fields_.original_size);
+    }
+
     detail::datagram_fields first_;
     detail::buffer_pool* pool_ = nullptr;
     std::uint32_t buffer_ = 0;
@@ -326,7 +333,7 @@ class datagram_batch::iterator {
     [[nodiscard]] const datagram_view* operator->() const noexcept { return &current_; }
     iterator& operator++() noexcept {
         if (++index_ < trains_.front().size()) {
-            trains_.front().move(current_, index_);
+            trains_.front().point(current_, index_);
             return *this;
         }
         trains_ = trains_.subspan(1);

@@ -127,22 +127,23 @@ struct loop_options {
     int cpu = -1;
     /// What the threads that turn the port do when there is nothing to do. busy_poll needs a CPU
     /// for each of them (worker_count + 1); with fewer they block, and the log says so.
-    /// backend::automatic is epoll then, which lets a spinning thread ask its sockets directly
-    /// (a round trip of 4.2 us against 4.6 on a ring; docs/performance.md).
+    /// backend::automatic is epoll then: a thread that spins asks its sockets directly
+    /// (docs/performance.md).
     quoit::waiting waiting = quoit::waiting::block;
     /// busy_poll: how long to spin before sleeping, up to 1 h; 0: for ever. A few times the usual
     /// gap between datagrams spares the CPU when there are none.
     std::chrono::microseconds spin_time{0};
     /// While waiting, poll the network cards the sockets receive from for up to this long instead
-    /// of relying on interrupts (NAPI busy polling: IORING_REGISTER_NAPI and EPIOCSPARAMS, both since
-    /// Linux 6.9), up to 1 s; 0: do not. capabilities::napi_busy_poll says whether it was had.
-    /// Cards whose queues the sockets share profit; loopback has none.
+    /// of relying on interrupts (NAPI busy polling: IORING_REGISTER_NAPI and EPIOCSPARAMS, since
+    /// Linux 6.9), up to 1 s; 0: do not. capabilities::napi_busy_poll says whether it was had. It
+    /// acts while a thread sleeps: one that spins for ever wants socket_busy_poll instead. Loopback
+    /// has no card.
     std::chrono::microseconds napi_busy_poll{0};
     /// Receive buffers of 2112 bytes for endpoints whose payload_size_max fits one, per worker.
     /// A power of two, 8..32768.
     std::uint32_t small_buffer_count = 1024;
     /// Receive buffers of 65 856 bytes for all other endpoints, per worker; memory is used as
-    /// datagrams touch it, about two pages each. A power of two, 8..32768.
+    /// it is touched: a page for a small datagram, up to 17 for a train. A power of two, 8..32768.
     std::uint32_t large_buffer_count = 256;
     /// Sockets open at once, 1..32768.
     std::uint32_t socket_count_max = 2048;

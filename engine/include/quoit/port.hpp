@@ -129,7 +129,7 @@ class port {
     /// Datagrams and refusals that receive() would hand over now.
     [[nodiscard]] std::size_t readable_count(endpoint_id endpoint) const noexcept;
 
-    // --- sending: queued in order, flushed by flush(), by turn(), and when 64 messages are waiting ---
+    // --- sending: queued in order, flushed by flush(), by turn(), and when 64 messages wait ---
     // Errors, all known at the call: errc::closed, errc::message_too_long, errc::wrong_family,
     // errc::invalid_address (port 0), errc::not_connected (no destination), errc::already_connected
     // (another destination than the peer), errc::would_block (the queue is full), and

@@ -62,7 +62,7 @@ struct send_stats {
     std::uint64_t coalesced = 0;  ///< ... and how many datagrams left in them
     /// Trains that the kernel refused as such; their datagrams were sent once more, plain.
     std::uint64_t trains_refused = 0;
-    std::uint64_t resent = 0;   ///< met somebody else's refusal and were sent once more
+    std::uint64_t resent = 0;   ///< sends that met somebody else's refusal and were repeated
     std::uint64_t blocked = 0;  ///< times the kernel took no more for now
     /// The first eight different errnos; further ones are in `errors` alone.
     std::array<reason, 8> reasons{};

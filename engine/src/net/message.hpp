@@ -58,15 +58,20 @@ enum class message_state : std::uint8_t {
     bad_control,  // control messages whose lengths do not add up
 };
 
+/// How many datagrams are in `size` bytes of payload whose train has segments of `segment` bytes
+/// (0: no train).
+[[nodiscard]] constexpr std::uint32_t datagrams_in(std::uint32_t size,
+                                                   std::uint16_t segment) noexcept {
+    return segment == 0 || size <= segment ? 1 : (size + segment - 1U) / segment;
+}
+
 struct parsed_message {
     message_state state = message_state::short_buffer;
     std::uint16_t segment = 0;     // UDP_GRO: bytes per datagram; 0: one datagram
     std::uint32_t size_total = 0;  // bytes of payload there are, all datagrams together
     datagram_fields first;         // the first (or only) datagram; original_size set
     /// How many datagrams: a coalesced train holds ceil(size_total / segment).
-    [[nodiscard]] std::uint32_t count() const noexcept {
-        return segment == 0 || size_total <= segment ? 1 : (size_total + segment - 1) / segment;
-    }
+    [[nodiscard]] std::uint32_t count() const noexcept { return datagrams_in(size_total, segment); }
 };
 
 /// Reads a message. `buffer` is what is there: header, name, control and as much of the payload as
@@ -80,7 +85,7 @@ struct parsed_message {
                                                      message_layout layout) noexcept {
     const std::uint32_t offset = layout.payload_offset();
     const std::uint32_t size = length > offset ? length - offset : 0;
-    return segment == 0 || size <= segment ? 1 : (size + segment - 1U) / segment;
+    return datagrams_in(size, segment);
 }
 
 /// Only the segment size, for whoever counts: 0 for one datagram, or where the message is not

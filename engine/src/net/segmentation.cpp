@@ -8,7 +8,10 @@
 #include <netinet/udp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <optional>
+#include <utility>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
@@ -23,16 +26,17 @@ namespace {
 
 ip host_of(const address* to) noexcept { return to == nullptr ? ip() : to->host(); }
 
-offload_support try_offloads() noexcept {
+std::optional<offload_support> try_offloads() noexcept {
     // IPv4 may be compiled out; either family has both options.
     int fd = system::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) fd = system::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return {};
+    if (fd < 0) return std::nullopt;
     const file_descriptor owner(fd);
     const int off = 0;
     const int on = 1;
-    return {.has_segment = system::set_option(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0,
-            .has_gro = system::set_option(fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0};
+    return offload_support{
+        .has_segment = system::set_option(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0,
+        .has_gro = system::set_option(fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0};
 }
 
 }  // namespace
@@ -48,9 +52,15 @@ bool segmentation::is_refused(const address* to, std::uint32_t size) const noexc
     });
 }
 
-void segmentation::forget_some(const address* to, std::uint32_t size,
-                               std::uint32_t count) noexcept {
+void segmentation::note_plain(const address* to, std::uint32_t size, std::uint32_t count) noexcept {
     const ip host = host_of(to);
+    if (std::exchange(has_doubt_, false)) {
+        if (doubted_count_ > count_max_before_6_9) {
+            count_max_ = std::min(count_max_, count_max_before_6_9);
+        } else {
+            remember(host, doubted_size_);
+        }
+    }
     for (lesson& one : lessons_) {
         if (one.left == 0 || size < one.size_min || one.host != host) continue;
         one.left -= std::min(one.left, count);
@@ -61,11 +71,15 @@ void segmentation::forget_some(const address* to, std::uint32_t size,
 void segmentation::refused(int error, const address* to, std::uint32_t size,
                            std::uint32_t count) noexcept {
     if (error == EINVAL) {
-        if (count > count_max_before_6_9) count_max_ = std::min(count_max_, count_max_before_6_9);
-        return;
+        has_doubt_ = true;
+        doubted_size_ = size;
+        doubted_count_ = count;
+    } else {
+        remember(host_of(to), error == EMSGSIZE ? size : 0);
     }
-    const ip host = host_of(to);
-    const std::uint32_t size_min = error == EMSGSIZE ? size : 0;
+}
+
+void segmentation::remember(ip host, std::uint32_t size_min) noexcept {
     for (lesson& one : lessons_) {
         if (one.left == 0 || one.host != host) continue;
         one.size_min = std::min(one.size_min, size_min);
@@ -79,8 +93,18 @@ void segmentation::refused(int error, const address* to, std::uint32_t size,
 }
 
 offload_support find_offload_support() noexcept {
-    static const offload_support found = try_offloads();
-    return found;
+    // Bits 0 and 1 are the answers, bit 2 that there are some. That no socket could be had (EMFILE)
+    // is no answer.
+    static std::atomic<unsigned> cached{0};
+    constexpr unsigned is_known = 4;
+    unsigned found = cached.load(std::memory_order_relaxed);
+    if (found == 0) {
+        const std::optional<offload_support> tried = try_offloads();
+        if (!tried) return {};
+        found = is_known | (tried->has_segment ? 1U : 0U) | (tried->has_gro ? 2U : 0U);
+        cached.store(found, std::memory_order_relaxed);
+    }
+    return {.has_segment = (found & 1U) != 0, .has_gro = (found & 2U) != 0};
 }
 
 }  // namespace quoit::detail

@@ -14,7 +14,9 @@
 //             fragments, though it fragments the same datagram when it is sent plain. So: none that
 //             long to this host is coalesced for a while
 //   EIO       the route's device computes no checksums: nothing to this host is, for a while
-//   EINVAL    above 64 datagrams: this kernel takes no more; 64 from now on. Otherwise nothing
+//   EINVAL    when the plain datagrams went through, and only then (a blackhole route says EINVAL
+//             to anything): above 64 datagrams, that this kernel takes no more; otherwise the same as
+//             EMSGSIZE, for which kernels before 6.14 or so say EINVAL
 // Nothing is remembered of the socket or the process because of one peer. "A while" is a number of
 // datagrams, after which one more run is tried: routes change.
 //
@@ -57,8 +59,10 @@ class segmentation {
     }
     /// So many datagrams to this host were sent plain, because count_max() said so.
     void sent_plain(const address* to, std::uint32_t size, std::uint32_t count) noexcept {
-        if (used_ != 0) forget_some(to, size, count);
+        if (used_ != 0 || has_doubt_) note_plain(to, size, count);
     }
+    /// A datagram of the refused run was refused plain as well.
+    void lost_plain() noexcept { has_doubt_ = false; }
 
     /// Whether `error` is an answer to coalescing, rather than to the datagrams.
     [[nodiscard]] static bool is_refusal(int error) noexcept;
@@ -76,12 +80,17 @@ class segmentation {
     static constexpr std::uint32_t count_max_before_6_9 = 64;
 
     [[nodiscard]] bool is_refused(const address* to, std::uint32_t size) const noexcept;
-    void forget_some(const address* to, std::uint32_t size, std::uint32_t count) noexcept;
+    void note_plain(const address* to, std::uint32_t size, std::uint32_t count) noexcept;
+    void remember(ip host, std::uint32_t size_min) noexcept;
 
     std::uint32_t count_max_ = count_max_first;
     std::uint32_t used_ = 0;  // lessons
     std::uint32_t next_ = 0;  // where the next is written: the oldest gives way
     std::array<lesson, lesson_count> lessons_{};
+    // A run that EINVAL refused, of which no plain datagram has gone or failed yet.
+    bool has_doubt_ = false;
+    std::uint32_t doubted_size_ = 0;
+    std::uint32_t doubted_count_ = 0;
 };
 
 /// Whether this kernel knows UDP_SEGMENT and UDP_GRO: found by trying, once per process. A kernel

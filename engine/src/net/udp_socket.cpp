@@ -239,7 +239,7 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
         } else {
             const auto said = parse_control(std::span(control).first(message.msg_controllen));
             const auto size = static_cast<std::uint32_t>(got);
-            counted.datagrams += datagram_count(size, said.gro_segment, message_layout{});
+            counted.datagrams += datagrams_in(size, said.gro_segment);
             if (counted.datagrams >= without_filter_max && filtered != 0) break;
         }
     }

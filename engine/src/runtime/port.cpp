@@ -94,8 +94,10 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
     made->waker_ = *std::move(waker);
 
     const auto allowed = allowed_cpus();
-    const auto cpus = options.worker_pinning == pinning::spread ? allowed : std::vector<int>();
+    auto cpus = options.worker_pinning == pinning::spread ? allowed : std::vector<int>();
     made->options_.waiting = waiting_for(options, allowed.size());
+    // Two that spin on one CPU would each wait for the other's time slice to end.
+    if (made->options_.waiting == waiting::busy_poll) std::erase(cpus, options.cpu);
     const std::uint32_t count = std::max(options.worker_count, 1U);
     // Threads that spin have nothing to wait for, and a ring is a way of waiting.
     const bool prefers_epoll =
@@ -123,6 +125,9 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
             "busy_poll asks the sockets themselves, which is faster than a ring; a ring is had by "
             "naming it: backend::io_uring";
     }
+    const bool never_sleeps =
+        made->options_.waiting == waiting::busy_poll && options.spin_time.count() == 0;
+    made->capabilities_.napi_busy_poll = made->capabilities_.napi_busy_poll && !never_sleeps;
     made->capabilities_.busy_poll = made->options_.waiting == waiting::busy_poll;
     made->sockets_per_pool_.resize(count * detail::buffer_class_count);
     for (const auto& worker : made->workers_) {

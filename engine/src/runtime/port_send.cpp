@@ -96,7 +96,8 @@ bool port::implementation::has_room(endpoint_state& endpoint, socket_state& one,
 }
 
 // The echo of a train, from its second datagram on: what was looked at for the one before it holds
-// for this one too, but for the little that is looked at here. False: nothing happened.
+// for this one too, but for the little that is looked at here (and broadcast, which the kernel
+// would refuse). False: nothing happened.
 bool port::implementation::send_next(endpoint_state& endpoint, datagram&& received,
                                      const address* to) {
     if (endpoint.is_closing || endpoint.peer || endpoint.sockets.size() != 1 || is_forked()) {
@@ -127,6 +128,7 @@ status port::implementation::send(endpoint_state& endpoint, datagram&& received,
         return sent;
     }
     if (!has_room(endpoint, one, received.size())) return errc::would_block;
+    if (one.is_blocked) return send(endpoint, std::move(received), to);  // since just now
     one.queue.push(std::move(received), endpoint.peer ? nullptr : to);
     queued(endpoint, one);
     return {};

@@ -157,9 +157,7 @@ void send_queue::account(std::span<const outgoing> sent, send_stats& ledger) noe
     }
 }
 
-bool send_queue::is_news_of_an_earlier_one(int error) const noexcept {
-    const entry& first = entries_[head_];
-    if (first.has_to || first.is_resent) return false;
+bool send_queue::is_news(int error) noexcept {
     switch (error) {
         case ECONNREFUSED:
         case EHOSTUNREACH:
@@ -184,6 +182,7 @@ void send_queue::lose(int error, const outgoing& refused, send_stats& ledger) no
         reason.count += refused.count;
         break;
     }
+    segmentation_.lost_plain();
     release_front(refused.count);
 }
 

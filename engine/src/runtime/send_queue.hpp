@@ -122,6 +122,13 @@ class send_queue {
             } else if (refused_one.segment != 0 && segmentation::is_refusal(result.error)) {
                 send_plain(result.error, refused_one);
                 ++ledger.trains_refused;
+            } else if (refused_one.segment != 0 && is_news(result.error) &&
+                       refused_one.to == nullptr) {
+                // News again, of several earlier ones: each datagram gets a chance of its own.
+                refused(result.error);
+                plain_left_ = refused_one.count;
+                entries_[head_].is_resent = false;
+                ++ledger.resent;
             } else {
                 lose(result.error, refused_one, ledger);
             }
@@ -190,7 +197,11 @@ class send_queue {
         return one.pool == nullptr ? bytes_.data() + one.offset : one.data;
     }
     void account(std::span<const outgoing> sent, send_stats& ledger) noexcept;
-    [[nodiscard]] bool is_news_of_an_earlier_one(int error) const noexcept;
+    [[nodiscard]] bool is_news_of_an_earlier_one(int error) const noexcept {
+        const entry& first = entries_[head_];
+        return !first.has_to && !first.is_resent && is_news(error);
+    }
+    [[nodiscard]] static bool is_news(int error) noexcept;
     void send_plain(int error, const outgoing& refused) noexcept;
     void lose(int error, const outgoing& refused, send_stats& ledger) noexcept;
     void keep();

@@ -195,6 +195,27 @@ TEST_P(contract, AskingForWritableDoesNotChangeReceiving) {
     expect_numbers(paused, 10);
 }
 
+TEST_P(contract, ASourceWithAnErrorAndMoreThanATurnTakesDoesNotDeafenTheOthers) {
+    start({.small_count = 512});
+    const address where = dead_address();
+    const receiver flooded = open_receiver({.connected_to = where});
+    const receiver other = open_receiver();
+    turn_at_once();
+    ASSERT_EQ(send(flooded.fd, "anybody?"), 0);
+    ASSERT_TRUE(network().wait_for_error(flooded.fd));
+    const int peer = open_socket(family::ipv4, where.port());
+    ASSERT_GE(peer, 0);
+    const int third = open_socket();
+    ASSERT_EQ(send(third, "me too", other.local), 0);
+    constexpr int turns_max = 100;
+    for (int turns = 0; turns < turns_max && datagrams(other).empty(); ++turns) {
+        for (int i = 0; i < 80; ++i)
+            ASSERT_EQ(send(peer, "flood", flooded.local), 0);
+        turn_at_once(1);
+    }
+    EXPECT_EQ(payloads(other), (strings{"me too"}));
+}
+
 TEST_P(contract, WritableWaitsUntilThereIsRoom) {
     start();
     const test_network::narrow narrow = network().open_narrow();

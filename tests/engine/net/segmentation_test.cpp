@@ -132,9 +132,11 @@ TEST(segmentation, EIOIsRememberedOfTheHostForEverySize) {
     EXPECT_EQ(taught.count_max(&somebody, 1), 1U) << "what was known is not forgotten for it";
 }
 
-TEST(segmentation, EINVALAbove64DatagramsTeachesTheOlderLimit) {
+TEST(segmentation, EINVALAbove64DatagramsTeachesTheOlderLimitOnceThePlainOnesWent) {
     segmentation taught;
     taught.refused(EINVAL, &somebody, 100, 65);
+    EXPECT_EQ(taught.count_max(), count_max) << "it may be the destination's";
+    taught.sent_plain(&somebody, 100, 1);
     EXPECT_TRUE(taught.is_on());
     EXPECT_EQ(taught.count_max(), 64U);
     EXPECT_EQ(taught.count_max(&somebody, 100), 64U);
@@ -144,13 +146,27 @@ TEST(segmentation, EINVALAbove64DatagramsTeachesTheOlderLimit) {
     EXPECT_EQ(taught.count_max(), 64U) << "kernels do not change";
 }
 
-TEST(segmentation, AnyOtherEINVALTeachesNothing) {
+TEST(segmentation, AnyOtherEINVALTeachesTheSizeOnceThePlainOnesWent) {
     segmentation taught;
-    taught.refused(EINVAL, &somebody, 100, 64);
-    taught.refused(EINVAL, nullptr, 100, 2);
+    taught.refused(EINVAL, &somebody, 2000, 30);
+    EXPECT_EQ(taught.count_max(&somebody, 2000), 32U);
+    taught.sent_plain(&somebody, 2000, 1);
+    EXPECT_EQ(taught.count_max(&somebody, 2000), 1U) << "kernels before 6.14 mean EMSGSIZE by it";
+    EXPECT_EQ(taught.count_max(&somebody, 1999), 32U);
+    EXPECT_EQ(taught.count_max(&somebody_else, 2000), 32U);
+    EXPECT_EQ(taught.count_max(), count_max);
+}
+
+TEST(segmentation, AnEINVALThatMeetsThePlainOnesTooTeachesNothing) {
+    segmentation taught;
+    for (const std::uint32_t count : {2U, 100U}) {
+        taught.refused(EINVAL, &somebody, 100, count);  // a blackhole route, say
+        taught.lost_plain();
+        taught.sent_plain(&somebody_else, 100, 1);
+    }
     EXPECT_EQ(taught.count_max(), count_max);
     EXPECT_EQ(taught.count_max(&somebody, 100), count_max);
-    EXPECT_EQ(taught.count_max(nullptr, 100), count_max);
+    EXPECT_EQ(taught.count_max(&somebody_else, 100), count_max);
 }
 
 TEST(segmentation, OnAConnectedSocketTheLessonIsOfItsPeer) {

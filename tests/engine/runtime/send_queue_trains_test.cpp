@@ -220,14 +220,36 @@ TEST_F(send_queue_trains, AKernelThatTakesNoMoreThan64TeachesThatOnce) {
     EXPECT_EQ(trains_, (trains{{1, 64}, {1, 36}}));
 }
 
-TEST_F(send_queue_trains, AnyOtherEINVALTeachesNothing) {
+TEST_F(send_queue_trains, AnEINVALOfFewerTeachesTheirSize) {
     send_queue queue;
-    push_all(queue, {"aa", "bb"});
+    push_all(queue, {"aaa", "bbb"});
     answers_ = {{.sent = 0, .error = EINVAL}};
     EXPECT_EQ(flush(queue), outcome::empty);
-    push_all(queue, {"cc", "dd"});
+    push_all(queue, {"ee", "ff", "ccc", "ddd"});
     EXPECT_EQ(flush(queue), outcome::empty);
-    EXPECT_EQ(trains_, (trains{{0, 1}, {0, 1}, {2, 2}}));
+    EXPECT_EQ(trains_, (trains{{0, 1}, {0, 1}, {2, 2}, {0, 1}, {0, 1}}));
+}
+
+TEST_F(send_queue_trains, ADestinationThatIsRefusedAnywayTeachesNothing) {
+    send_queue queue;
+    push_all(queue, repeated(100, "x"));
+    answers_.assign(101, {.sent = 0, .error = EINVAL});
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(ledger_.errors, 100U);
+    push_all(queue, repeated(100, "x"));
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(trains_, (trains{{1, 100}}));
+}
+
+TEST_F(send_queue_trains, NewsUponNewsGivesEachDatagramAChanceOfItsOwn) {
+    send_queue queue;
+    push_all(queue, repeated(5, "aa"), nullptr);
+    answers_ = {{.sent = 0, .error = ECONNREFUSED}, {.sent = 0, .error = ECONNREFUSED}};
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(arrived(), repeated(5, "aa"));
+    EXPECT_EQ(refusals_.size(), 2U);
+    EXPECT_EQ(ledger_.errors, 0U);
+    EXPECT_EQ(ledger_.sent, 5U);
 }
 
 TEST_F(send_queue_trains, ADatagramThatIsRefusedPlainTooIsLostAlone) {

@@ -82,7 +82,12 @@ class loop_endpoint : public chain_link<while_draining> {
     /// Asks the port, and serves who waits.
     void look_again() noexcept;
     /// One item that is free. REQUIRES: has_free(), after giving up one's own reservation.
-    [[nodiscard]] result<datagram> take();
+    [[nodiscard]] result<datagram> take() {
+        result<datagram> taken = port_->receive(id_);
+        --readable_;
+        if (is_closing_ && readable_ == 0) serve_readers();
+        return taken;
+    }
     [[nodiscard]] result<datagram_batch> take_batch(std::size_t size_max);
     [[nodiscard]] bool is_at_end() const noexcept { return is_closing_ && readable_ == 0; }
 
