@@ -15,8 +15,8 @@
 //             long to this host is coalesced for a while
 //   EIO       the route's device computes no checksums: nothing to this host is, for a while
 //   EINVAL    when the plain datagrams went through, and only then (a blackhole route says EINVAL
-//             to anything): above 64 datagrams, that this kernel takes no more; otherwise the same as
-//             EMSGSIZE, for which kernels before 6.14 or so say EINVAL
+//             to anything): above 64 datagrams, that this kernel takes no more; otherwise the same
+//             as EMSGSIZE, for which kernels before 6.14 or so say EINVAL
 // Nothing is remembered of the socket or the process because of one peer. "A while" is a number of
 // datagrams, after which one more run is tried: routes change.
 //

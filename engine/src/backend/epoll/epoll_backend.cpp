@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// One epoll set, level-triggered; each source that is ready is read with recvmmsg, up to 64 messages
-// per turn. A thread that spins and has few sources asks them directly instead, and they are not in
-// the set.
+// One epoll set, level-triggered; each source that is ready is read with recvmmsg, up to 64
+// messages per turn. A thread that spins and has few sources asks them directly instead, and they
+// are not in the set.
 //
 //   watched ---- readable, but no buffer is free ----> starved (EPOLLIN off, waits in line)
 //      ^                                                  |
