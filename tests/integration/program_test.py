@@ -125,6 +125,9 @@ class WrongInput(unittest.TestCase):
         for bad in ("5", "5x", "-5s", "1e3s"):
             self.refused(2, ["echo", "--duration", bad], bad, "us, ms, s, m or h")
         self.refused(2, ["echo", "--duration", "0s"], "0s", "from 1us to 1000h")
+        self.refused(2, ["echo", "--offload", "maybe"], "maybe", "expected on or off")
+        self.refused(2, ["echo", "--offload"], "--offload", "value is missing", "on or off")
+        self.refused(2, ["echo", "--busy-poll=maybe"], "--busy-poll")
         self.refused(2, ["echo", "--frobnicate"], "--frobnicate")
         self.refused(2, ["echo", "surplus"], "surplus")
         self.refused(2, ["frobnicate"], "frobnicate")
@@ -234,6 +237,36 @@ class LoadAgainstEcho(unittest.TestCase):
         self.assertEqual(report["ledger"]["sent"]["sent"], figures["received"])
         self.assertEqual(report["engine"]["buffers_held"], 0)
         check_ledger(self, report["ledger"])
+
+    @each_backend
+    @each("client", ("on", "off"))
+    @each("server", ("on", "off"))
+    def test_trains_arrive_whole_where_both_sides_offload(self, backend, client, server):
+        with Echo(backend=backend, arguments=("--offload", server)) as echo:
+            _, figures = load("--target", echo.target, "--backend", backend, "--offload", client,
+                              "--outstanding", "64", "--duration", "100ms")
+            self.check_clean(figures)
+            code, out, _, report = echo.stop()
+        self.assertEqual(code, 0)
+        for side, one in ((client, figures), (server, report)):
+            self.assertIs(one["offload"], side == "on")
+            sent = one["ledger"]["sent"]
+            self.assertEqual(sent["trains"] > 0, side == "on", sent)
+            self.assertEqual(sent["trains_refused"], 0)
+        both = client == server == "on"
+        received = report["ledger"]["received"]
+        self.assertEqual(received["trains"] > 0, both, received)
+        self.assertEqual(report["ledger"]["is_exact"], not both)
+        self.assertEqual(received["delivered"], figures["sent"])
+        words = "off$" if server == "off" else r"received .*, sent \d+ in \d+ train"
+        self.assertTrue(re.search("^offload +" + words, out, re.MULTILINE), out)
+
+    def test_busy_polling_answers_as_well(self):
+        with Echo(arguments=("--busy-poll",)) as echo:
+            ended, figures = load("--target", echo.target, "--duration", "100ms")
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            self.check_clean(figures)
+            self.assertEqual(echo.stop()[3]["backend"], "epoll")
 
     def test_every_flow_is_a_socket_of_its_own(self):
         with PythonServer(lambda server, data, peer: server.sendto(data, peer)) as server:

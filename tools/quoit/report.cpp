@@ -135,8 +135,11 @@ std::string engine_as_text(const engine_stats& engine, std::uint64_t datagrams) 
 }
 
 // Whether trains arrived whole, and left so.
-std::string trains_as_text(offload asked, const stats& ledger) {
+std::string trains_as_text(offload asked, const capabilities& had, const stats& ledger) {
     if (asked == offload::off) return "offload     off\n";
+    if (!had.segmentation_offload && !had.receive_offload) {
+        return "offload     none: this kernel knows neither UDP_SEGMENT nor UDP_GRO\n";
+    }
     const auto direction = [](std::uint64_t datagrams, std::uint64_t trains) {
         if (trains == 0) return std::string("none in trains");
         return fmt::format("{} in {} ({:.1f} each)", datagrams, count(trains, "train"),
@@ -158,7 +161,8 @@ std::string to_text(const echo_result& result) {
            (served == 0 ? "\n"
                         : fmt::format(" ({:.0f} ns per datagram)\n",
                                       cpu_ns / static_cast<double>(served))) +
-           engine_as_text(result.engine, served) + trains_as_text(result.offload, result.ledger) +
+           engine_as_text(result.engine, served) +
+           trains_as_text(result.offload, result.capabilities, result.ledger) +
            fmt::format("replies refused at the call {}\n{}\n", result.refused,
                        result.ledger.to_string());
 }
@@ -186,7 +190,7 @@ std::string to_text(const load_settings& settings, const load_result& result) {
     }
     text += fmt::format("rate        {} answered\n", format_rate(result.received_per_second()));
     text += round_trips_as_text(result.round_trips);
-    text += trains_as_text(settings.offload, result.ledger);
+    text += trains_as_text(settings.offload, result.capabilities, result.ledger);
     return text + "the client's ledger:\n" + result.ledger.to_string() + "\n";
 }
 
