@@ -12,6 +12,7 @@
 //
 // Invariant: next - size <= given_up <= next: what would be forgotten is given up first.
 // Thread safety: none. Units: sequence numbers.
+// quoit load has one too. This client judges quoit beside others, so it shares no code with it.
 #pragma once
 
 #include <algorithm>

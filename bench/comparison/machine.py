@@ -55,12 +55,10 @@ class Machine:
         """The kernel doubles what it grants, for its own bookkeeping (socket(7))."""
         return 2 * min(BUFFER_ASKED, self.buffer_max)
 
-    def pinning_text(self, placement: Placement) -> str:
+    def pinning_text(self) -> str:
         """Who runs where."""
         if not self.is_pinned:
             return "one CPU: server and client share it, nothing is pinned"
-        if placement is Placement.EVERY_CPU:
-            return f"server on every CPU, client on CPU {self.client_cpu}"
         text = f"server on CPU {self.server_cpu}, client on CPU {self.client_cpu}"
         shared = self.server_cpu in self.siblings
         return text + (" (hardware threads of one core)" if shared else "")

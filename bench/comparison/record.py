@@ -8,7 +8,7 @@ from typing import Any
 
 from .evaluate import RowResult, ScenarioResult, TargetResult
 from .machine import Machine
-from .model import Placement, Scenario
+from .model import Scenario
 from .selection import Timing
 from .statistic import Interval
 
@@ -40,7 +40,7 @@ def _pinning(scenario: Scenario, machine: Machine) -> str:
     # A micro-benchmark has threads, but neither server nor client.
     if scenario.rows[0].contestant.load is None:
         return "not pinned"
-    return machine.pinning_text(scenario.rows[0].contestant.placement)
+    return machine.pinning_text()
 
 
 def _scenario(result: ScenarioResult, machine: Machine) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def report(results: Sequence[ScenarioResult], machine: Machine, times: Timing,
            command: str) -> dict[str, Any]:
     """The whole report. `rate` is per second, `loss` and `spread` are shares, 0..1."""
     return {"kernel": machine.kernel, "cpu": machine.cpu, "cpu_count": len(machine.cpus),
-            "pinning": machine.pinning_text(Placement.ONE_CPU),
+            "pinning": machine.pinning_text(),
             "receive_buffer_size": machine.buffer_granted, "command": command,
             "rounds": times.rounds, "rounds_counted": times.counted,
             "duration_s": times.duration_s, "warmup_s": times.warmup_s,

@@ -87,7 +87,7 @@ def heading(scenario: Scenario, machine: Machine, times: Timing) -> list[str]:
     offload = " and ".join("on" if mode else "off" for mode in modes)
     warmup = "" if loads[0].mode == "flood" else f" after {times.warmup_s:g} s of warm-up"
     return lines + [
-        f"    {machine.pinning_text(scenario.rows[0].contestant.placement)}",
+        f"    {machine.pinning_text()}",
         f"    client's offload {offload}; SO_RCVBUF granted {_buffer_text(machine.buffer_granted)}"
         f" (net.core.rmem_max {machine.buffer_max}, doubled by the kernel)",
         f"    {counted}, {times.duration_s:g} s each{warmup}"]

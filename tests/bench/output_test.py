@@ -186,7 +186,7 @@ class Machine(unittest.TestCase):
         self.assertEqual((threads.client_cpu, threads.server_cpu), (0, 2))
         one_core = support.Machine("", "", (0, 1), frozenset({1}), 0)
         self.assertEqual(one_core.server_cpu, 1)
-        self.assertIn("hardware threads of one core", one_core.pinning_text(Placement.ONE_CPU))
+        self.assertIn("hardware threads of one core", one_core.pinning_text())
 
     def test_only_what_has_no_client_gets_every_cpu(self):
         self.assertEqual(support.TWO_CPUS.server_cpus(Placement.ONE_CPU), {1})

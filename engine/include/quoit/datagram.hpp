@@ -46,8 +46,7 @@ class buffer_pool;
 
 struct lease_access;
 
-// One reference to one buffer of a pool; plain counts, the port's thread.
-void retain_buffer(buffer_pool& pool, std::uint32_t buffer) noexcept;
+// Gives up one reference to one buffer of a pool; plain counts, the port's thread.
 void release_buffer(buffer_pool& pool, std::uint32_t buffer) noexcept;
 
 /// Where a datagram lies and what is known of it. Plain data, for the engine.

@@ -119,7 +119,6 @@ void buffer_pool::unpoison(std::uint32_t buffer) const noexcept {
     unpoison_memory(data(buffer), stride_);
 }
 
-void retain_buffer(buffer_pool& pool, std::uint32_t buffer) noexcept { pool.retain(buffer); }
 void release_buffer(buffer_pool& pool, std::uint32_t buffer) noexcept { pool.release(buffer); }
 
 }  // namespace quoit::detail

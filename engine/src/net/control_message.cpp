@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "net/control_message.hpp"
 
+#include "net/kernel_constants.hpp"
+
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <limits>
-
-#ifndef UDP_GRO
-#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
-#endif
 
 namespace quoit::detail {
 

@@ -2,23 +2,16 @@
 #include "net/segmentation.hpp"
 
 #include "base/file_descriptor.hpp"
+#include "net/kernel_constants.hpp"
 #include "net/system.hpp"
 
 #include <netinet/in.h>
-#include <netinet/udp.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <optional>
 #include <utility>
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
-#endif
 
 namespace quoit::detail {
 

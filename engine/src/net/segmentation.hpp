@@ -44,7 +44,6 @@ class segmentation {
     segmentation() noexcept = default;
     /// Off: nothing is coalesced, for good.
     void turn_off() noexcept { count_max_ = 1; }
-    [[nodiscard]] bool is_on() const noexcept { return count_max_ > 1; }
     /// Datagrams of a run, at most, whatever their size and destination.
     [[nodiscard]] std::uint32_t count_max() const noexcept { return count_max_; }
 

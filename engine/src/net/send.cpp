@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "net/send.hpp"
 
+#include "net/kernel_constants.hpp"
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
 
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <poll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
-#endif
 
 namespace quoit::detail {
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.hpp"
 #include "net/control_message.hpp"
+#include "net/kernel_constants.hpp"
 #include "net/message.hpp"
 #include "net/segmentation.hpp"
 #include "net/sockaddr.hpp"
@@ -10,22 +11,11 @@
 
 #include <linux/filter.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
 
 #include <array>
 #include <cerrno>
 #include <fstream>
 #include <limits>
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103  // since Linux 4.18, <linux/udp.h>
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104  // since Linux 5.0, <linux/udp.h>
-#endif
-#ifndef SO_MEMINFO
-#define SO_MEMINFO 55  // since Linux 4.12, <asm-generic/socket.h>
-#endif
 
 namespace quoit::detail {
 

@@ -122,8 +122,9 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
     made->capabilities_.receive_offload = offloads.has_gro;
     if (prefers_epoll) {
         made->capabilities_.reason =
-            "busy_poll asks the sockets themselves, which is faster than a ring; a ring is had by "
-            "naming it: backend::io_uring";
+            "busy_poll asks the sockets themselves, which is faster than a ring; where a ring can "
+            "be "
+            "had, naming it gets it: backend::io_uring";
     }
     const bool never_sleeps =
         made->options_.waiting == waiting::busy_poll && options.spin_time.count() == 0;

@@ -39,7 +39,7 @@ address host(std::uint8_t number) { return {ip::v4({198, 51, 100, number}), 9}; 
 
 TEST(segmentation, IsOnAtFirstWith128DatagramsOfARun) {
     const segmentation fresh;
-    EXPECT_TRUE(fresh.is_on());
+    EXPECT_GT(fresh.count_max(), 1U);
     EXPECT_EQ(fresh.count_max(), count_max);
     EXPECT_EQ(fresh.count_max(&somebody, 1), count_max);
     EXPECT_EQ(fresh.count_max(nullptr, 1), count_max);
@@ -76,13 +76,13 @@ TEST(segmentation, EmptyDatagramsAreNotCoalesced) {
 TEST(segmentation, TurnedOffItCoalescesNothingForGood) {
     segmentation off;
     off.turn_off();
-    EXPECT_FALSE(off.is_on());
+    EXPECT_EQ(off.count_max(), 1U);
     EXPECT_EQ(off.count_max(), 1U);
     EXPECT_EQ(off.count_max(&somebody, 1), 1U);
     off.refused(EINVAL, &somebody, 100, 100);
     off.refused(EMSGSIZE, &somebody, 100, 2);
     off.sent_plain(&somebody, 100, 2 * segmentation::plain_count);
-    EXPECT_FALSE(off.is_on());
+    EXPECT_EQ(off.count_max(), 1U);
     EXPECT_EQ(off.count_max(nullptr, 1), 1U);
 }
 
@@ -137,7 +137,7 @@ TEST(segmentation, EINVALAbove64DatagramsTeachesTheOlderLimitOnceThePlainOnesWen
     taught.refused(EINVAL, &somebody, 100, 65);
     EXPECT_EQ(taught.count_max(), count_max) << "it may be the destination's";
     taught.sent_plain(&somebody, 100, 1);
-    EXPECT_TRUE(taught.is_on());
+    EXPECT_GT(taught.count_max(), 1U);
     EXPECT_EQ(taught.count_max(), 64U);
     EXPECT_EQ(taught.count_max(&somebody, 100), 64U);
     EXPECT_EQ(taught.count_max(&somebody_else, 1), 64U) << "it is the kernel's, not the host's";

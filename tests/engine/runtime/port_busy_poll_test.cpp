@@ -181,7 +181,13 @@ TEST_P(busy_port, ThreadsThatHaveNoCpuOfTheirOwnSleepAndTheLogSaysSo) {
     ASSERT_TRUE(turn_until_readable(server, 1));
 }
 
-TEST_P(busy_port, OptionsOfTheCardAreHadOrTheCapabilitiesSayThatTheyAreNot) {
+TEST_P(busy_port, PollingTheCardIsInForceOnlyForThreadsThatWereAskedToAndSleep) {
+    start();
+    EXPECT_FALSE(port().capabilities().napi_busy_poll);
+    destroy_port();
+    start({.waiting = waiting::busy_poll, .napi_busy_poll = 50us});
+    EXPECT_EQ(port().capabilities().napi_busy_poll && port().capabilities().busy_poll, false);
+    destroy_port();
     start({.napi_busy_poll = 50us});
     // Loopback has no card to be polled; all else works as ever.
     const endpoint_id server = open();
