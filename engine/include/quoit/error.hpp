@@ -48,6 +48,8 @@ enum class errc : int {
     already_running,    ///< a loop or service was started twice
     already_fired,      ///< a timer that is too late to cancel or move
     invalid_address,    ///< text that is no address; the context says what was expected
+    bad_datagram,       ///< bytes that are no packet of a codec, or a packet it has no bytes for
+    codec_failed,       ///< a codec threw, which is a bug in it; the cause says what
 };
 
 /// The category of errc, named "quoit". Usable until the process is gone, static destructors and
@@ -84,19 +86,21 @@ class error {
     /// `context` is what was being done, without the reason: "listen 127.0.0.1:9999".
     error(std::error_code code, std::string context);
 
-    /// One cause for each thing that was tried, each with a context of its own.
+    /// One cause for each thing that was tried, each with a context of its own. A cause whose code
+    /// is 0 is words only, those of an exception for example.
     error(std::error_code code, std::string context, std::vector<error> causes);
 
     [[nodiscard]] const std::error_code& code() const noexcept { return code_; }
 
     /// "listen 127.0.0.1:9999: Address already in use"; causes follow in parentheses:
     /// "listen localhost:9999: Address already in use (127.0.0.1:9999: ...; [::1]:9999: ...)".
+    /// A code of 0 adds no words to a context.
     [[nodiscard]] std::string message() const;
 
     /// Empty when the error is a code only. Valid as long as any copy of this error lives.
     [[nodiscard]] std::string_view context() const noexcept;
 
-    /// In the order in which they were tried; empty when there was one only.
+    /// In the order in which they were tried; empty when there was nothing to tell apart.
     [[nodiscard]] std::span<const error> causes() const noexcept;
 
     /// Compares with the code alone; two errors are not compared with each other.

@@ -27,6 +27,8 @@ class engine_category final : public std::error_category {
             case errc::already_running: return "Already running";
             case errc::already_fired: return "Already fired";
             case errc::invalid_address: return "Invalid address";
+            case errc::bad_datagram: return "Bad datagram";
+            case errc::codec_failed: return "The codec failed";
         }
         return "Unknown quoit error " + std::to_string(code);
     }
@@ -47,7 +49,9 @@ class engine_category final : public std::error_category {
             case errc::forked:
             case errc::already_running:
             case errc::already_fired:
-            case errc::invalid_address: break;
+            case errc::invalid_address:
+            case errc::bad_datagram:
+            case errc::codec_failed: break;
         }
         return {code, *this};
     }
@@ -103,8 +107,10 @@ error::error(std::error_code code, std::string context, std::vector<error> cause
 
 std::string error::message() const {
     std::string text(context());
-    if (!text.empty()) text += ": ";
-    text += code_.message();
+    if (text.empty() || code_) {
+        if (!text.empty()) text += ": ";
+        text += code_.message();
+    }
     const char* separator = " (";
     for (const error& cause : causes()) {
         text += separator;

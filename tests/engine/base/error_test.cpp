@@ -20,11 +20,11 @@ using quoit::result;
 
 std::error_code kernel(int code) { return {code, std::system_category()}; }
 
-constexpr errc every_errc[] = {errc::closed,        errc::canceled,         errc::timed_out,
-                               errc::would_block,   errc::message_too_long, errc::already_connected,
-                               errc::not_connected, errc::wrong_family,     errc::invalid_option,
-                               errc::not_supported, errc::forked,           errc::already_running,
-                               errc::already_fired, errc::invalid_address};
+constexpr errc every_errc[] = {
+    errc::closed,           errc::canceled,          errc::timed_out,     errc::would_block,
+    errc::message_too_long, errc::already_connected, errc::not_connected, errc::wrong_family,
+    errc::invalid_option,   errc::not_supported,     errc::forked,        errc::already_running,
+    errc::already_fired,    errc::invalid_address,   errc::bad_datagram,  errc::codec_failed};
 
 TEST(error, SaysWhatWasBeingDoneAndThenTheReason) {
     const quoit::error e(kernel(EADDRINUSE), "listen 127.0.0.1:9999");
@@ -53,6 +53,11 @@ TEST(error, NamesEveryAddressThatFailedAfterTheReason) {
 TEST(error, KeepsCausesWithoutContext) {
     const quoit::error e(errc::closed, "", {quoit::error(errc::forked)});
     EXPECT_EQ(e.message(), "Closed (Not usable in a forked child)");
+}
+
+TEST(error, ACauseMayBeWordsOnly) {
+    const quoit::error e(errc::codec_failed, "decode", {quoit::error(std::error_code(), "stoi")});
+    EXPECT_EQ(e.message(), "decode: The codec failed (stoi)");
 }
 
 TEST(error, CopiesShareTheirWordsAndNeverThrow) {
@@ -101,8 +106,9 @@ TEST(error, ConditionsOfOursNeverEqualEachOther) {
 }
 
 TEST(error, ConditionsWithoutPosixMeaningEqualNoErrno) {
-    const errc without[] = {errc::closed, errc::forked, errc::already_running, errc::already_fired,
-                            errc::invalid_address};
+    const errc without[] = {errc::closed,        errc::forked,          errc::already_running,
+                            errc::already_fired, errc::invalid_address, errc::bad_datagram,
+                            errc::codec_failed};
     for (const errc ours : without) {
         for (int code = 1; code < 134; ++code) {
             EXPECT_FALSE(quoit::error(kernel(code)) == ours) << code;
