@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// All of quoit. Each header also stands alone.
+// All of quoit but json.hpp, which needs nlohmann-json. Each header also stands alone.
 #pragma once
 
 #include <quoit/address.hpp>
 #include <quoit/capabilities.hpp>
+#include <quoit/codec.hpp>
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
 #include <quoit/future.hpp>
 #include <quoit/loop.hpp>
+#include <quoit/message_channel.hpp>
 #include <quoit/options.hpp>
 #include <quoit/payload.hpp>
+#include <quoit/payload_buffer.hpp>
 #include <quoit/port.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/spawn.hpp>
@@ -20,3 +23,4 @@
 #include <quoit/time.hpp>
 #include <quoit/udp.hpp>
 #include <quoit/version.hpp>
+#include <quoit/wire.hpp>
