@@ -3,6 +3,7 @@
 
 #include "loop_core.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -15,6 +16,10 @@ loop_endpoint::loop_endpoint(loop_core& core, endpoint_id id)
     send_low_water_ = in_force.send_low_water;
     const std::span<const address> local = port_->local_addresses(id);
     local_.assign(local.begin(), local.end());
+}
+
+void loop_endpoint::look_at_local_addresses() noexcept {
+    std::ranges::copy(port_->local_addresses(id_), local_.begin());
 }
 
 // --- the handle's side ---

@@ -58,6 +58,30 @@ int udp_socket::descriptor() const noexcept {
     return p != nullptr ? p->descriptor(endpoint_->id()) : -1;
 }
 
+status udp_socket::connect(const address& peer) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    status changed = p->connect(endpoint_->id(), peer);
+    endpoint_->look_at_local_addresses();
+    return changed;
+}
+
+status udp_socket::reconnect(const address& peer) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    status changed = p->reconnect(endpoint_->id(), peer);
+    endpoint_->look_at_local_addresses();
+    return changed;
+}
+
+status udp_socket::disconnect() {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    status changed = p->disconnect(endpoint_->id());
+    endpoint_->look_at_local_addresses();
+    return changed;
+}
+
 status udp_socket::sendto(byte_view payload, const address& to) {
     return sendto_pieces(std::span(&payload, 1), to);
 }
@@ -234,7 +258,10 @@ namespace detail {
 struct udp_access {
     template <class Handle>
     static Handle make(endpoint_id id) {
-        loop_core& core = current_core();
+        return make<Handle>(current_core(), id);
+    }
+    template <class Handle>
+    static Handle make(loop_core& core, endpoint_id id) {
         const counted_ptr<loop_endpoint> endpoint(new loop_endpoint(core, id));
         core.register_endpoint(*endpoint);
         return Handle(endpoint);
@@ -335,9 +362,27 @@ task<result<udp_client>> open_client(open_request request, udp_options options) 
     co_return udp_access::make<udp_client>(*opened);
 }
 
+template <class Handle>
+result<Handle> adopt(loop_core& core, int descriptor, ownership how, const udp_options& options,
+                     connectedness wanted) {
+    const result<endpoint_id> adopted = core.get_port().adopt(descriptor, how, options, wanted);
+    if (!adopted) return std::unexpected(adopted.error());
+    return udp_access::make<Handle>(core, *adopted);
+}
+
 }  // namespace
 
 }  // namespace detail
+
+result<udp_server> adopt_udp_server(int descriptor, ownership how, const udp_options& options) {
+    return detail::adopt<udp_server>(detail::current_core(), descriptor, how, options,
+                                     connectedness::unconnected);
+}
+
+result<udp_client> adopt_udp_client(int descriptor, ownership how, const udp_options& options) {
+    return detail::adopt<udp_client>(detail::current_core(), descriptor, how, options,
+                                     connectedness::connected);
+}
 
 // No coroutines themselves: those would suspend before they look at what their parameters refer to.
 task<result<udp_server>> start_udp_server(host_port where, udp_options options) {

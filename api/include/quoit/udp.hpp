@@ -84,11 +84,20 @@ class udp_socket {
     [[nodiscard]] address local_address() const noexcept;
     /// One for each socket. Valid while this handle lives.
     [[nodiscard]] std::span<const address> local_addresses() const noexcept;
-    /// Of a client.
+    /// Of a client, and of whatever was connected.
     [[nodiscard]] std::optional<address> peer_address() const noexcept;
     /// Of the first socket, to look at and to set options on, not to close; -1 once the endpoint
     /// is closed, of a handle that was moved from, and when the loop is gone.
     [[nodiscard]] int descriptor() const noexcept;
+
+    // --- the peer; of an endpoint with one socket. See port::connect for what becomes of what is
+    // queued in either direction, and for the errors ---
+    /// From here on only this peer is let in, and its refusals are reported to read().
+    /// Errors: errc::already_connected: reconnect() changes the peer.
+    status connect(const address& peer);
+    status reconnect(const address& peer);
+    /// From here on anybody is let in again. Errors: errc::not_connected.
+    status disconnect();
 
     // --- sending; errors as port::sendto ---
     status sendto(byte_view payload, const address& to);
@@ -252,5 +261,14 @@ class udp_client : public udp_reader {
 /// Connected: the kernel lets only this peer in and reports its refusals.
 [[nodiscard]] task<result<udp_client>> open_udp_connection(host_port where,
                                                            udp_options options = {});
+
+/// An endpoint made of a UDP socket that somebody else opened: see port::adopt for what is kept and
+/// what is set, and quoit::ownership for whose the descriptor is. Belongs to the loop whose task
+/// calls this. A server's socket has no peer, a client's has one: otherwise
+/// errc::already_connected, errc::not_connected (and with ownership::take it is closed).
+[[nodiscard]] result<udp_server> adopt_udp_server(int descriptor, ownership how,
+                                                  const udp_options& options = {});
+[[nodiscard]] result<udp_client> adopt_udp_client(int descriptor, ownership how,
+                                                  const udp_options& options = {});
 
 }  // namespace quoit

@@ -79,6 +79,12 @@ enum class offload : std::uint8_t {
     return "?";
 }
 
+/// What becomes of a descriptor that an endpoint is made of.
+enum class ownership : std::uint8_t {
+    take,       ///< it is the endpoint's from the call on, even when the call fails: it closes it
+    duplicate,  ///< it stays the caller's, who may close it at once or go on using it
+};
+
 /// Where worker threads may run.
 enum class pinning : std::uint8_t {
     none,    ///< wherever the scheduler likes

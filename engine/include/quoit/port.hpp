@@ -56,6 +56,9 @@ struct endpoint_id {
     [[nodiscard]] bool operator==(const endpoint_id&) const noexcept = default;
 };
 
+/// What kind of socket adopt() takes; any other is refused.
+enum class connectedness : std::uint8_t { any, connected, unconnected };
+
 /// Hears what a turn brought: at most one call of each kind per endpoint and turn, after everything
 /// has been put into the queues. May call back into the port, but for turn(); must not throw.
 class port_events {
@@ -97,6 +100,43 @@ class port {
     /// Connected: the kernel lets only `peer` in and reports its refusals.
     [[nodiscard]] result<endpoint_id> open_connection(const address& peer,
                                                       const udp_options& options = {});
+    /// Makes an endpoint of a UDP socket that somebody else opened. Family, name and peer are those
+    /// it has; one that is not bound is bound to every interface and a port of the kernel's choice.
+    /// What it holds is delivered. O_NONBLOCK is not changed. What says how datagrams come
+    /// (coalescing, control messages, error queue) is set as `options` has it; sizes of buffers,
+    /// reuse and broadcast are only changed if options name them; options.local is not used.
+    ///
+    /// ownership::take: see there; nobody else may use the socket. ownership::duplicate: whoever
+    /// has the original may go on using it; each datagram goes to one of the two. Therefore
+    /// closing the endpoint takes nothing out of the socket (what nobody has read is not in the
+    /// ledger then), and automatic offload does not receive trains, for which the other may not be
+    /// prepared.
+    ///
+    /// Errors: the kernel's for a descriptor that is not open or no socket;
+    /// std::errc::wrong_protocol_type for a socket that is not UDP; errc::not_supported for other
+    /// families than IPv4 and IPv6; errc::not_connected, errc::already_connected for what is not
+    /// `wanted`.
+    [[nodiscard]] result<endpoint_id> adopt(int descriptor, ownership how,
+                                            const udp_options& options = {},
+                                            connectedness wanted = connectedness::any);
+
+    // --- the peer of an open endpoint of one socket ---
+    // What is queued is flushed first; what the kernel does not take then keeps its destination.
+    // What the socket had received before stays readable, whoever sent it. local_addresses() may
+    // change: a socket bound to every interface has one address while it is connected.
+    // Errors: errc::closed; errc::not_supported for an endpoint of several sockets; the kernel's.
+
+    /// From here on the kernel lets only `peer` in and reports its refusals.
+    /// Errors: errc::already_connected, errc::wrong_family, errc::invalid_address.
+    status connect(endpoint_id endpoint, const address& peer);
+    /// To another peer, or to a first one. A refusal by the former peer is still reported. When it
+    /// fails the former peer stays.
+    status reconnect(endpoint_id endpoint, const address& peer);
+    /// From here on anybody may send; the port number stays. The kernel gives up one that it chose
+    /// itself, and it is bound again at once (measured on Linux 6.18): std::errc::address_in_use if
+    /// somebody was faster. Errors: errc::not_connected.
+    status disconnect(endpoint_id endpoint);
+
     /// Stops receiving; flushes what is queued, however long the kernel takes. Idempotent.
     void close(endpoint_id endpoint) noexcept;
     /// As close(), but drops what is queued.

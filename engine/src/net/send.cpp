@@ -42,7 +42,8 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
     std::array<segment_control, messages_per_call> controls;
     std::array<socket_address, messages_per_call> names;
 
-    const bool is_connected = !messages.empty() && messages.front().to == nullptr;
+    // The last: those before may be from the time when it had another peer or none.
+    const bool is_connected = !messages.empty() && messages.back().to == nullptr;
     bool was_stopped = false;  // by an error that sendmmsg kept to itself
     send_result result;
     while (result.sent < messages.size()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "net/system.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -52,6 +53,10 @@ int bind(int fd, const sockaddr* address, socklen_t size) noexcept {
 int connect(int fd, const sockaddr* address, socklen_t size) noexcept {
     return or_error(::connect(fd, address, size));
 }
+
+int duplicate(int fd) noexcept { return or_error(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+int set_close_on_exec(int fd) noexcept { return or_error(::fcntl(fd, F_SETFD, FD_CLOEXEC)); }
 
 int local_name(int fd, sockaddr* address, socklen_t* size) noexcept {
     return or_error(::getsockname(fd, address, size));

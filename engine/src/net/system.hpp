@@ -29,6 +29,9 @@ namespace quoit::detail::system {
 [[nodiscard]] int socket_pair(int domain, int type, int (&fds)[2]) noexcept;
 [[nodiscard]] int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
 [[nodiscard]] int connect(int fd, const sockaddr* address, socklen_t size) noexcept;
+/// F_DUPFD_CLOEXEC: another descriptor of the same socket.
+[[nodiscard]] int duplicate(int fd) noexcept;
+[[nodiscard]] int set_close_on_exec(int fd) noexcept;
 [[nodiscard]] int local_name(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard]] int peer_name(int fd, sockaddr* address, socklen_t* size) noexcept;
 [[nodiscard]] int set_option(int fd, int level, int name, const void* value,

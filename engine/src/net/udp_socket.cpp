@@ -7,6 +7,7 @@
 #include "net/message.hpp"
 #include "net/segmentation.hpp"
 #include "net/sockaddr.hpp"
+#include "net/socket_option.hpp"
 #include "net/system.hpp"
 
 #include <linux/filter.h>
@@ -31,40 +32,6 @@ constexpr std::size_t meminfo_count = 9;
 // Of control messages: more than all that can be asked for.
 constexpr std::size_t control_size_max = 512;
 
-std::unexpected<error> system_failure(int negative_errno, const char* what, const address& where) {
-    return failure(std::error_code(-negative_errno, std::system_category()),
-                   std::string(what) + " " + where.to_string());
-}
-
-int set_int(int fd, int level, int name, int value) noexcept {
-    return system::set_option(fd, level, name, &value, sizeof value);
-}
-
-int get_int(int fd, int level, int name) noexcept {
-    int value = 0;
-    socklen_t size = sizeof value;
-    const int error = system::get_option(fd, level, name, &value, &size);
-    return error < 0 ? 0 : value;
-}
-
-// The first that fails decides.
-class option_setter {
-  public:
-    explicit option_setter(int fd) noexcept : fd_(fd) {}
-    void set(int level, int name, int value) noexcept {
-        if (error_ == 0) error_ = set_int(fd_, level, name, value);
-    }
-    // For what old kernels do not know and nobody asked for.
-    void try_set(int level, int name, int value) const noexcept {
-        [[maybe_unused]] const int error = set_int(fd_, level, name, value);
-    }
-    [[nodiscard]] int error() const noexcept { return error_; }
-
-  private:
-    int fd_;
-    int error_ = 0;
-};
-
 int to_int(std::uint32_t value) noexcept {
     return value > std::numeric_limits<int>::max() ? std::numeric_limits<int>::max()
                                                    : static_cast<int>(value);
@@ -76,7 +43,8 @@ int udp_socket::set_options(const udp_options& options) noexcept {
     has_gro_ = options.offload == offload::on && find_offload_support().has_gro;
     option_setter socket(descriptor());
     const bool is_v6 = local_.family() == family::ipv6;
-    if (is_v6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    // Cannot be changed once bound: an adopted one may take IPv4 too, as mapped addresses.
+    if (is_v6 && !is_adopted_) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (is_v6) socket.try_set(IPPROTO_IPV6, IPV6_RECVERR, 0);
     if (!is_v6) socket.try_set(IPPROTO_IP, IP_RECVERR, 0);
     // A kernel that knows UDP_SEGMENT gets it per message; an adopted socket may have it on.
@@ -150,6 +118,7 @@ result<udp_socket> udp_socket::listen(const address& where, const udp_options& o
     }
     if (error == 0) error = made->read_local_name();
     if (error < 0) return system_failure(error, "listen", where);
+    made->bound_ = made->local_;
     return made;
 }
 
@@ -161,18 +130,9 @@ result<udp_socket> udp_socket::connect(const address& peer, const udp_options& o
         const int error = system::bind(made->descriptor(), local.get(), local.size());
         if (error < 0) return system_failure(error, "bind", options.local);
     }
-    const socket_address name(peer);
-    int error = system::connect(made->descriptor(), name.get(), name.size());
-    if (error == 0) error = made->read_local_name();
+    made->bound_ = options.local;
+    const int error = made->connect_once(peer);
     if (error < 0) return system_failure(error, "connect", peer);
-    // As the kernel sees it: 0.0.0.0 means this host.
-    socket_address connected;
-    socklen_t size = socket_address::size_max;
-    if (system::peer_name(made->descriptor(), connected.get(), &size) == 0) {
-        const auto* bytes = reinterpret_cast<const std::byte*>(connected.get());
-        made->peer_ = from_sockaddr({bytes, size});
-    }
-    if (!made->peer_) made->peer_ = peer;
     return made;
 }
 
@@ -203,12 +163,17 @@ std::uint64_t udp_socket::kernel_drops() const noexcept {
     socklen_t size = sizeof meminfo;
     const int error =
         system::get_option(descriptor(), SOL_SOCKET, SO_MEMINFO, meminfo.data(), &size);
-    return error < 0 ? 0 : meminfo[meminfo_drops];
+    return error < 0 ? 0 : meminfo[meminfo_drops] - drops_before_;  // a counter that wraps
 }
 
 udp_socket::drained udp_socket::drain_and_close() noexcept {
     drained counted;
     if (!is_open()) return counted;
+    if (is_shared_) {
+        counted.kernel_drops = kernel_drops();
+        fd_.reset();
+        return counted;
+    }
     sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
     const sock_fprog program{.len = 1, .filter = &drop_all};
     const int filtered =

@@ -39,6 +39,23 @@ class udp_socket {
     [[nodiscard]] static result<udp_socket> connect(const address& peer,
                                                     const udp_options& options);
 
+    /// A UDP socket that somebody else opened, with the name and peer it has; bound if it was not.
+    /// `shared`: others use it too. apply() is still to be called.
+    /// Errors: see port::adopt.
+    [[nodiscard]] static result<udp_socket> adopt(file_descriptor fd, ownership how);
+    /// Sets the options, of an adopted socket also those that are off by default.
+    [[nodiscard]] status apply(const udp_options& options);
+
+    /// Of an open socket. The kernel keeps the source address of its first connection, so one that
+    /// is bound to every interface is disconnected in between. After a failure the former peer, if
+    /// there was one, is peer() still.
+    [[nodiscard]] status connect_to(const address& peer);
+    /// Keeps the port number: one that the kernel chose is given up with the peer (Linux
+    /// net/ipv4/udp.c, __udp_disconnect) and is bound again here.
+    [[nodiscard]] status disconnect();
+    /// SO_ERROR: what the socket would report next, which is thereby reported. 0: nothing.
+    [[nodiscard]] int take_error() noexcept;
+
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     [[nodiscard]] bool is_open() const noexcept { return fd_.is_open(); }
     [[nodiscard]] const address& local() const noexcept { return local_; }
@@ -60,6 +77,7 @@ class udp_socket {
     };
     /// Counts exactly what nobody will read, then closes: a filter makes what still arrives count
     /// as dropped (BPF `ret 0`, measured on Linux 6.18), what is queued is taken out and counted.
+    /// Of a shared socket nothing is taken, and it is left without a filter: it is others' too.
     /// REQUIRES: no backend receives from it any more.
     drained drain_and_close() noexcept;
 
@@ -67,15 +85,26 @@ class udp_socket {
     [[nodiscard]] static result<udp_socket> open(const address& where, const udp_options& options,
                                                  bool is_server);
     [[nodiscard]] int set_options(const udp_options& options) noexcept;
+    void reset_options() noexcept;
     [[nodiscard]] int read_local_name() noexcept;
+    void read_peer_name() noexcept;
+    [[nodiscard]] int connect_once(const address& peer) noexcept;
 
     file_descriptor fd_;
     address local_;
+    address bound_;  // what it was bound to; unspecified: the kernel's choice when it connected
     std::optional<address> peer_;
     std::uint32_t receive_buffer_asked_ = 0;
     std::uint32_t send_buffer_asked_ = 0;
+    std::uint32_t drops_before_ = 0;  // of an adopted socket
     bool has_gro_ = false;
+    bool is_adopted_ = false;
+    bool is_shared_ = false;
 };
+
+/// The descriptor, or another of the same socket, as `how` says. ownership::take: it is closed when
+/// the result is dropped. Errors: EBADF.
+[[nodiscard]] result<file_descriptor> take_descriptor(int fd, ownership how);
 
 /// The most the kernel grants (twice net.core.rmem_max or wmem_max), in bytes; 0: unknown.
 [[nodiscard]] std::uint32_t granted_buffer_max(const char* sysctl);

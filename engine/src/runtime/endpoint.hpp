@@ -59,6 +59,10 @@ struct endpoint_state {
     std::vector<std::uint32_t> sockets;  // tags
     std::vector<address> locals;
     std::optional<address> peer;
+    // Whose datagrams may still be in the socket: the peer it had before, or, once it had none,
+    // anybody's.
+    std::optional<address> former_peer;
+    bool was_unconnected = false;
     bool has_ipv4 = false;  // among its sockets
     bool has_ipv6 = false;
     inbox received;

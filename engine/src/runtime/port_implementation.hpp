@@ -36,6 +36,13 @@ class port::implementation final : private detail::event_sink {
     void abort(detail::endpoint_state& endpoint) noexcept;
     void release(detail::endpoint_state& endpoint) noexcept;
 
+    // --- port_connect.cpp ---
+    [[nodiscard]] result<endpoint_id> adopt(int descriptor, ownership how,
+                                            const udp_options& options, connectedness wanted);
+    status connect(detail::endpoint_state& endpoint, const address& peer);
+    status reconnect(detail::endpoint_state& endpoint, const address& peer);
+    status disconnect(detail::endpoint_state& endpoint);
+
     // --- port_turn.cpp ---
     result<std::size_t> turn(clock::time_point deadline, port_events& events);
     void wake() noexcept;
@@ -89,6 +96,9 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] endpoint_id add_endpoint(std::vector<detail::udp_socket> opened,
                                            std::optional<address> peer, const udp_options& options);
     [[nodiscard]] std::uint32_t free_tag();
+    [[nodiscard]] status may_change_peer(const detail::endpoint_state& endpoint,
+                                         std::string_view doing) const;
+    status change_peer(detail::endpoint_state& endpoint, const address* peer);
     void add_socket(detail::endpoint_state& endpoint, detail::udp_socket opened);
     [[nodiscard]] std::size_t sockets_free() const noexcept;
     void leave_if_flushed(detail::socket_state& one) noexcept;

@@ -5,11 +5,11 @@
 // -> drop-all filter, drain, read the drop counter, close(2). An inline worker has let go when its
 // detach() returns, so the port number is free when close() returns; a threaded one says
 // `detached`.
-#include "net/control_message.hpp"
 #include "net/segmentation.hpp"
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
+#include "runtime/socket_options.hpp"
 
 #include <algorithm>
 #include <string>
@@ -19,48 +19,10 @@ namespace quoit {
 namespace {
 
 using detail::endpoint_state;
+using detail::for_socket;
+using detail::no_socket_left;
 using detail::order_kind;
 using detail::socket_state;
-
-// A sockaddr of the family, in whole 16 bytes so that what follows is aligned.
-constexpr std::uint16_t name_size_of(family of) noexcept { return of == family::ipv6 ? 32 : 16; }
-
-// Where a datagram lies in a buffer. On a socket that receives trains UDP_GRO must not be cut off
-// by what somebody set on descriptor(), so there is room for that; and large buffers have room for
-// the payload to begin on a cache line.
-detail::message_layout layout_of(family of, const udp_options& options, bool has_gro) noexcept {
-    detail::message_layout made{
-        .name_size = name_size_of(of),
-        .control_size = detail::control_size_for(of, options.received_metadata, has_gro)};
-    if (has_gro) {
-        // 65 536 bytes remain for the payload; beside all metadata there are 128 or more to spare
-        // (SO_TIMESTAMPING, the longest, takes 64).
-        constexpr std::uint32_t payload_offset = 320;
-        static_assert(payload_offset % detail::cache_line_size == 0 &&
-                      payload_offset + payload_size_limit <= detail::large_buffer_stride);
-        made.control_size = static_cast<std::uint16_t>(payload_offset - made.control_offset());
-    }
-    return made;
-}
-
-bool fits_small_buffer(detail::message_layout layout, const udp_options& options) noexcept {
-    return layout.payload_offset() + options.payload_size_max <= detail::small_buffer_stride;
-}
-
-// What offload::automatic means for a socket of this family: trains are received where the buffers
-// are large anyway.
-udp_options for_socket(family of, udp_options options) noexcept {
-    if (options.offload == offload::automatic) {
-        const bool is_small = fits_small_buffer(layout_of(of, options, false), options);
-        options.offload = is_small ? offload::off : offload::on;
-    }
-    return options;
-}
-
-std::unexpected<error> no_socket_left(const loop_options& options) {
-    return failure(std::make_error_code(std::errc::too_many_files_open),
-                   "socket_count_max is " + std::to_string(options.socket_count_max));
-}
 
 }  // namespace
 
@@ -164,6 +126,7 @@ endpoint_id port::implementation::add_endpoint(std::vector<detail::udp_socket> o
     made->id = {.index = index, .generation = ++generations_[index]};
     made->options = wanted;
     made->peer = peer;
+    made->was_unconnected = !peer;
     made->allows_broadcast = wanted.broadcast;
     endpoint_state& endpoint = *made;
     endpoints_[index] = std::move(made);
@@ -211,8 +174,10 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
     one.owner = workers_[one.worker_index].get();
 
     const bool has_gro = one.socket.has_gro();
-    const detail::message_layout layout = layout_of(one.local.family(), endpoint.options, has_gro);
-    const bool is_small = !has_gro && fits_small_buffer(layout, endpoint.options);
+    const detail::message_layout layout =
+        detail::layout_of(one.local.family(), endpoint.options, has_gro);
+    const bool is_small = !has_gro && detail::fits_small_buffer(layout, endpoint.options);
+    if (endpoint.peer) one.queue.connected();
     if (endpoint.options.offload == offload::off || !detail::find_offload_support().has_segment) {
         one.queue.turn_segmentation_off();
     }

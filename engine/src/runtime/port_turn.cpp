@@ -23,6 +23,11 @@ using detail::event_kind;
 using detail::order_kind;
 using detail::socket_state;
 
+bool is_from(const detail::parsed_message& message, const std::optional<address>& peer) noexcept {
+    return peer && message.first.peer.host() == peer->host() &&
+           message.first.peer.port() == peer->port();
+}
+
 // A turn of a ring that finds nothing takes as long as reading the clock; one of epoll, which asks
 // the kernel, ten times as long.
 constexpr int ring_turns_per_look_at_clock = 16;
@@ -209,10 +214,11 @@ void port::implementation::receive(socket_state& one, const event& what) {
     const bool is_whole =
         message.state == detail::message_state::valid ||
         (message.state == detail::message_state::control_cut && !one.shared.options.has_gro);
-    // Between bind and connect the socket took anybody's.
-    const bool is_strange = endpoint.peer && is_whole &&
-                            (message.first.peer.host() != endpoint.peer->host() ||
-                             message.first.peer.port() != endpoint.peer->port());
+    // While it was opened, between bind and connect, the socket took anybody's. What came to an
+    // open one before it was connected is readable: the kernel had received it.
+    const bool is_strange = endpoint.peer && is_whole && !endpoint.was_unconnected &&
+                            !is_from(message, endpoint.peer) &&
+                            !is_from(message, endpoint.former_peer);
     if (!is_whole || is_strange) {
         ledger.dropped.invalid += detail::datagram_count(what.value, what.segment, layout);
         pool.release(what.buffer);

@@ -45,6 +45,15 @@ void send_queue::push(datagram&& received, const address* to) {
     ++leases_;
 }
 
+void send_queue::disconnected(const address& former) {
+    is_connected_ = false;
+    for (entry& one : std::span(entries_).subspan(head_)) {
+        if (one.has_to) continue;
+        one.to = former;
+        one.has_to = true;
+    }
+}
+
 send_queue::entry& send_queue::append(std::uint32_t size, const address* to) {
     entry& made = entries_.emplace_back();
     made.size = made.segment = size;

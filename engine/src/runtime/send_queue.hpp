@@ -61,6 +61,11 @@ class send_queue {
     send_queue& operator=(const send_queue&) = delete;
     ~send_queue() { drop(); }
 
+    /// Whether the socket has a peer, and so hears refusals, from now on. What waits for a former
+    /// one keeps it as its destination.
+    void connected() noexcept { is_connected_ = true; }
+    void disconnected(const address& former);
+
     /// Before the first push: nothing is coalesced.
     void turn_segmentation_off() noexcept { segmentation_.turn_off(); }
 
@@ -123,7 +128,7 @@ class send_queue {
                 send_plain(result.error, refused_one);
                 ++ledger.trains_refused;
             } else if (refused_one.segment != 0 && is_news(result.error) &&
-                       refused_one.to == nullptr) {
+                       (is_connected_ || refused_one.to == nullptr)) {
                 // News again, of several earlier ones: each datagram gets a chance of its own.
                 refused(result.error);
                 plain_left_ = refused_one.count;
@@ -199,7 +204,7 @@ class send_queue {
     void account(std::span<const outgoing> sent, send_stats& ledger) noexcept;
     [[nodiscard]] bool is_news_of_an_earlier_one(int error) const noexcept {
         const entry& first = entries_[head_];
-        return !first.has_to && !first.is_resent && is_news(error);
+        return (is_connected_ || !first.has_to) && !first.is_resent && is_news(error);
     }
     [[nodiscard]] static bool is_news(int error) noexcept;
     void send_plain(int error, const outgoing& refused) noexcept;
@@ -216,6 +221,7 @@ class send_queue {
     std::size_t datagrams_ = 0;
     std::size_t leases_ = 0;
     std::uint32_t refusals_unheard_ = 0;
+    bool is_connected_ = false;
     segmentation segmentation_;
     std::uint32_t plain_left_ = 0;  // datagrams at the front that are sent plain
     std::vector<outgoing> batch_;

@@ -68,6 +68,8 @@ class loop_endpoint : public chain_link<while_draining> {
     [[nodiscard]] endpoint_id id() const noexcept { return id_; }
     [[nodiscard]] loop_core* core() const noexcept { return core_; }
     [[nodiscard]] std::span<const address> local_addresses() const noexcept { return local_; }
+    /// They may have changed with the peer. In place: somebody may look at them.
+    void look_at_local_addresses() noexcept;
     [[nodiscard]] quoit::stats stats() const;
 
     // --- the loop's side ---

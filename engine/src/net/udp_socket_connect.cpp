@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+//
+// udp_socket: its peer.
+#include "net/sockaddr.hpp"
+#include "net/socket_option.hpp"
+#include "net/udp_socket.hpp"
+
+#include <cerrno>
+
+namespace quoit::detail {
+
+namespace {
+
+bool is_every_interface(const ip& host) noexcept {
+    return host == ip::v4({}) || host == ip::v6({}) || host.family() == family::unspecified;
+}
+
+}  // namespace
+
+// As the kernel sees it: 0.0.0.0 means this host.
+void udp_socket::read_peer_name() noexcept {
+    socket_address name;
+    socklen_t size = socket_address::size_max;
+    peer_.reset();
+    if (system::peer_name(descriptor(), name.get(), &size) < 0) return;
+    peer_ = from_sockaddr({reinterpret_cast<const std::byte*>(name.get()), size});
+}
+
+int udp_socket::connect_once(const address& peer) noexcept {
+    const socket_address name(peer);
+    int error = system::connect(descriptor(), name.get(), name.size());
+    if (error == 0) error = read_local_name();
+    if (error < 0) return error;
+    read_peer_name();
+    if (!peer_) peer_ = peer;
+    return 0;
+}
+
+status udp_socket::connect_to(const address& peer) {
+    const std::optional<address> former = peer_;
+    if (former && is_every_interface(bound_.host())) {
+        if (status freed = disconnect(); !freed) return freed;
+    }
+    const int error = connect_once(peer);
+    if (error == 0) return {};
+    // A route that was there a moment ago: if it is not now, there is no peer.
+    if (former && !peer_) [[maybe_unused]]
+        const int error_again = connect_once(*former);
+    return system_failure(error, "connect", peer);
+}
+
+status udp_socket::disconnect() {
+    const std::uint16_t port = local_.port();
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    int error = system::connect(descriptor(), &nobody, sizeof nobody);
+    if (error == 0) error = read_local_name();
+    if (error < 0) return system_failure(error, "disconnect from", peer_.value_or(address()));
+    peer_.reset();
+    if (bound_.family() == family::unspecified) bound_ = local_;
+    bound_ = bound_.with_port(port);
+    if (local_.port() == 0) {
+        const socket_address name(bound_);
+        error = system::bind(descriptor(), name.get(), name.size());
+        if (error < 0) return system_failure(error, "disconnect: bind again", bound_);
+    }
+    local_ = bound_;
+    return {};
+}
+
+int udp_socket::take_error() noexcept { return get_int(descriptor(), SOL_SOCKET, SO_ERROR); }
+
+}  // namespace quoit::detail
