@@ -2,11 +2,9 @@
 #include <quoit/udp.hpp>
 
 #include "loop_core.hpp"
+#include "udp_access.hpp"
 
-#include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
 namespace quoit {
 
@@ -251,150 +249,28 @@ task<std::optional<datagram>> incoming::next() {
     co_return std::nullopt;
 }
 
-// --- opening ---
-
-namespace detail {
-
-struct udp_access {
-    template <class Handle>
-    static Handle make(endpoint_id id) {
-        return make<Handle>(current_core(), id);
-    }
-    template <class Handle>
-    static Handle make(loop_core& core, endpoint_id id) {
-        const counted_ptr<loop_endpoint> endpoint(new loop_endpoint(core, id));
-        core.register_endpoint(*endpoint);
-        return Handle(endpoint);
-    }
-};
+// --- adopting ---
 
 namespace {
 
-// A copy of what a host_port is a view of. A class with constructors: GCC 12 is not to see an
-// aggregate with a destructor among a coroutine's parameters.
-class open_request {
-  public:
-    open_request(std::string_view doing, std::span<const host_port> where) {
-        std::vector<error> refused;
-        for (const host_port& one : where) {
-            if (!what_.empty()) what_ += ", ";
-            what_ += one.to_string();
-            if (one.is_every_interface()) {
-                add_every_interface(one, {.is_alone = where.size() == 1}, refused);
-                continue;
-            }
-            const result<address> literal = one.to_address();
-            if (literal) {
-                addresses_.push_back(*literal);
-            } else {
-                refused.push_back(explain(one, literal.error()));
-            }
-        }
-        what_ = std::string(doing) + ' ' + what_;
-        if (where.empty()) {
-            refusal_ = error(errc::invalid_option, std::string(doing) + ": no address was given");
-        } else if (refused.size() == 1) {
-            refusal_ = refused.front();
-        } else if (!refused.empty()) {
-            const std::error_code first = refused.front().code();
-            refusal_ = error(first, what_, std::move(refused));
-        }
-    }
-
-    [[nodiscard]] const std::optional<error>& refusal() const noexcept { return refusal_; }
-    [[nodiscard]] std::span<const address> addresses() const noexcept { return addresses_; }
-    [[nodiscard]] const std::optional<std::uint16_t>& every_interface() const noexcept {
-        return every_interface_;
-    }
-    /// The same error, saying what was opened if it does not do so yet.
-    [[nodiscard]] error explain(const error& why) const {
-        if (!why.context().empty()) return why;
-        return error(why.code(), what_,
-                     std::vector<error>(why.causes().begin(), why.causes().end()));
-    }
-
-  private:
-    struct neighbours {
-        bool is_alone = true;
-    };
-    void add_every_interface(const host_port& one, neighbours all, std::vector<error>& refused) {
-        if (one.port() < 0 || one.port() > 65'535) {
-            refused.push_back(
-                error(errc::invalid_option, one.to_string() + ": a port is not in 0..65535"));
-        } else if (all.is_alone) {
-            every_interface_ = static_cast<std::uint16_t>(one.port());
-        } else {
-            refused.push_back(error(errc::invalid_option,
-                                    one.to_string() + " leaves nothing for other addresses"));
-        }
-    }
-    [[nodiscard]] static error explain(const host_port& one, const error& why) {
-        if (!one.is_host_name()) return why;
-        return error(errc::invalid_address,
-                     one.to_string() + ": names are resolved in a later version, give an address");
-    }
-
-    std::string what_;
-    std::vector<address> addresses_;
-    std::optional<std::uint16_t> every_interface_;
-    std::optional<error> refusal_;
-};
-
-task<result<udp_server>> open_server(open_request request, udp_options options) {
-    if (request.refusal()) co_return std::unexpected(*request.refusal());
-    port& on = current_core().get_port();
-    const result<endpoint_id> opened =
-        request.every_interface() ? on.open_every_interface(*request.every_interface(), options)
-                                  : on.open(request.addresses(), options);
-    if (!opened) co_return std::unexpected(request.explain(opened.error()));
-    co_return udp_access::make<udp_server>(*opened);
-}
-
-task<result<udp_client>> open_client(open_request request, udp_options options) {
-    if (request.refusal()) co_return std::unexpected(*request.refusal());
-    if (request.every_interface()) {
-        co_return std::unexpected(
-            request.explain(error(errc::invalid_address)));  // a connection has one peer
-    }
-    const result<endpoint_id> opened =
-        current_core().get_port().open_connection(request.addresses().front(), options);
-    if (!opened) co_return std::unexpected(request.explain(opened.error()));
-    co_return udp_access::make<udp_client>(*opened);
-}
-
 template <class Handle>
-result<Handle> adopt(loop_core& core, int descriptor, ownership how, const udp_options& options,
-                     connectedness wanted) {
+result<Handle> adopt(detail::loop_core& core, int descriptor, ownership how,
+                     const udp_options& options, connectedness wanted) {
     const result<endpoint_id> adopted = core.get_port().adopt(descriptor, how, options, wanted);
     if (!adopted) return std::unexpected(adopted.error());
-    return udp_access::make<Handle>(core, *adopted);
+    return detail::udp_access::make<Handle>(core, *adopted);
 }
 
 }  // namespace
 
-}  // namespace detail
-
 result<udp_server> adopt_udp_server(int descriptor, ownership how, const udp_options& options) {
-    return detail::adopt<udp_server>(detail::current_core(), descriptor, how, options,
-                                     connectedness::unconnected);
+    return adopt<udp_server>(detail::current_core(), descriptor, how, options,
+                             connectedness::unconnected);
 }
 
 result<udp_client> adopt_udp_client(int descriptor, ownership how, const udp_options& options) {
-    return detail::adopt<udp_client>(detail::current_core(), descriptor, how, options,
-                                     connectedness::connected);
-}
-
-// No coroutines themselves: those would suspend before they look at what their parameters refer to.
-task<result<udp_server>> start_udp_server(host_port where, udp_options options) {
-    return start_udp_server(std::span(&where, 1), options);
-}
-
-task<result<udp_server>> start_udp_server(std::span<const host_port> where, udp_options options) {
-    return detail::open_server(detail::open_request("listen", where), options);
-}
-
-task<result<udp_client>> open_udp_connection(host_port where, udp_options options) {
-    return detail::open_client(detail::open_request("connect", std::span(&where, 1)), options);
+    return adopt<udp_client>(detail::current_core(), descriptor, how, options,
+                             connectedness::connected);
 }
 
 }  // namespace quoit

@@ -3,11 +3,14 @@
 // The acceptance cases of endpoints, E01-E24 (docs/testing.md): opening, addresses, destinations,
 // sizes, options. On real sockets, through the coroutine facade.
 //
-// This program has a getaddrinfo() of its own, which counts: nothing here may look a name up.
+// This program has a getaddrinfo() of its own, which counts, and which knows without asking any
+// server that there is nobody called something.invalid (RFC 2606).
 #include "integration/acceptance_fixture.hpp"
 
+#include <dlfcn.h>
 #include <netdb.h>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 
@@ -17,10 +20,13 @@ std::atomic<int> lookups{0};
 
 }  // namespace
 
-extern "C" int getaddrinfo(const char* /*node*/, const char* /*service*/, const addrinfo* /*hints*/,
-                           addrinfo** /*found*/) {
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
     lookups.fetch_add(1);
-    return EAI_FAIL;
+    if (node != nullptr && std::string_view(node).ends_with(".invalid")) return EAI_NONAME;
+    static const auto libc =
+        reinterpret_cast<decltype(&::getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+    return libc(node, service, hints, found);
 }
 
 namespace quoit::test {
@@ -148,12 +154,10 @@ TEST_P(acceptance, E03AUsedPortIsAnErrorNamingAddressAndErrnoAndTheFirstSocketIs
 
 // --- E04: names ---
 
-task<> open_by_name() {
+// Only opening and resolve() take names; everything else takes addresses, which never cost a
+// lookup. What could only be meant as a literal is none either.
+task<> use_names_where_literals_are_needed() {
     const int before = lookups.load();
-    const auto server = co_await start_udp_server({"localhost", 0});
-    expect_error(server, errc::invalid_address);
-    const auto client = co_await open_udp_connection({"localhost", 9});
-    expect_error(client, errc::invalid_address);
     const auto parsed = address::parse("localhost:9");
     expect_error(parsed, errc::invalid_address);
     const auto host = ip::parse("localhost");
@@ -162,12 +166,99 @@ task<> open_by_name() {
     EXPECT_FALSE(literal.has_value());
     const auto almost = co_await start_udp_server({"127.0.0.256", 0});
     expect_error(almost, errc::invalid_address);
+    const auto almost_six = co_await open_udp_connection({"fe80::x", 9});
+    expect_error(almost_six, errc::invalid_address);
+    const auto with_a_literal = co_await start_udp_server({"127.0.0.1", 0});
+    EXPECT_TRUE(with_a_literal.has_value());
     EXPECT_EQ(lookups.load(), before) << "a name was looked up";
 }
 
 TEST_P(acceptance, E04AHostNameWhereALiteralIsNeededIsRefusedWithoutALookup) {
-    run(open_by_name());
+    run(use_names_where_literals_are_needed());
 }
+
+// --- E05: names, where they are taken ---
+
+task<> open_by_name() {
+    const int before = lookups.load();
+    auto server = or_throw(co_await start_udp_server({"localhost", 0}, {.family = family::ipv4}));
+    EXPECT_EQ(server.local_address().host(), ip("127.0.0.1"));
+    auto client = or_throw(co_await open_udp_connection(
+        {"localhost", server.local_address().port()}, {.family = family::ipv4}));
+    client.send("by name");
+    auto received = co_await server.read(patiently);
+    expect_text(received, "by name");
+    EXPECT_GE(lookups.load(), before + 2);
+}
+
+TEST_P(acceptance, E05AServerAndAClientAreOpenedByName) { run(open_by_name()); }
+
+task<> open_an_unknown_name() {
+    const auto server = co_await start_udp_server({"no-such-host.invalid", 9});
+    EXPECT_FALSE(server.has_value());
+    const std::string words = server ? "" : server.error().message();
+    EXPECT_NE(words.find("no-such-host.invalid"), std::string::npos) << words;
+    const auto client = co_await open_udp_connection({"localhost", 70'000});
+    expect_error(client, errc::invalid_option);
+}
+
+TEST_P(acceptance, E05AnUnknownNameIsAnErrorThatNamesIt) { run(open_an_unknown_name()); }
+
+task<> resolve_names() {
+    const auto found = co_await resolve("localhost", 53, family::ipv4);
+    EXPECT_TRUE(found.has_value());
+    if (found) {
+        EXPECT_EQ(*found, std::vector<address>{address("127.0.0.1", 53)});
+    }
+    const auto literal = co_await resolve({"::1", 53});
+    EXPECT_TRUE(literal && literal->front() == address("::1", 53));
+    const auto other = co_await resolve({"127.0.0.1", 53}, family::ipv6);
+    expect_error(other, errc::wrong_family);
+    const auto everywhere = co_await resolve({"", 53});
+    expect_error(everywhere, errc::invalid_address);
+}
+
+TEST_P(acceptance, E05ResolvingGivesAddressesAndALiteralIsItself) { run(resolve_names()); }
+
+task<> resolve_and_forget(int& ended) {
+    const auto found = co_await resolve("localhost", 53);
+    if (!found && found.error() == errc::canceled) ++ended;
+}
+
+task<> cancel_lookups() {
+    int ended = 0;
+    {
+        task_group group;
+        for (int i = 0; i < 8; ++i)
+            group.spawn(resolve_and_forget(ended));
+        group.cancel();
+        co_await group.join();
+    }
+    EXPECT_EQ(ended, 8);
+    const auto after = co_await resolve("localhost", 53);
+    EXPECT_TRUE(after.has_value());
+}
+
+TEST_P(acceptance, E05ALookupThatIsCancelledHarmsNoOther) { run(cancel_lookups()); }
+
+task<> listen_on_several() {
+    const foreign_socket taken;
+    const std::array<host_port, 3> where{host_port("127.0.0.1", 0), host_port(taken.local()),
+                                         host_port("127.0.0.2", 0)};
+    const auto none = co_await start_udp_server(where);
+    expect_error(none, std::errc::address_in_use);
+    const std::array<host_port, 2> free{host_port("127.0.0.1", 0), host_port("127.0.0.2", 0)};
+    auto both = or_throw(co_await start_udp_server(free));
+    EXPECT_EQ(both.local_addresses().size(), 2U);
+    for (const address& one : both.local_addresses()) {
+        const foreign_socket client;
+        client.sendto("to " + one.to_string(), one);
+        auto received = co_await both.read(patiently);
+        expect_text(received, "to " + one.to_string());
+    }
+}
+
+TEST_P(acceptance, E05SeveralHostsAreAllBoundOrNone) { run(listen_on_several()); }
 
 // --- E06: the other family ---
 

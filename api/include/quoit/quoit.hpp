@@ -15,6 +15,7 @@
 #include <quoit/payload.hpp>
 #include <quoit/payload_buffer.hpp>
 #include <quoit/port.hpp>
+#include <quoit/resolve.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>

@@ -161,6 +161,7 @@ class udp_socket {
     [[nodiscard]] detail::loop_endpoint* endpoint() const noexcept { return endpoint_.get(); }
 
   private:
+    friend struct detail::udp_access;
     [[nodiscard]] port* live_port() const noexcept {
         return endpoint_ ? endpoint_->live_port() : nullptr;
     }
@@ -250,8 +251,9 @@ class udp_client : public udp_reader {
 
 // Opening. `where` is copied before the function returns, so temporaries are safe; nothing happens
 // before the task is awaited. An error says what was opened: "listen 127.0.0.1:9999: Address
-// already in use". Names are not resolved in this version: one is refused with
-// errc::invalid_address, without a lookup. A port or an option out of range: errc::invalid_option.
+// already in use". A host's name is resolved first (quoit/resolve.hpp): a server listens on all its
+// addresses that this machine has, a client connects to the first that can be connected to. A port
+// or an option out of range: errc::invalid_option.
 
 /// {"127.0.0.1", 9999}; {"", 9999}: every interface, IPv4 and IPv6. Port 0: the kernel's choice.
 [[nodiscard]] task<result<udp_server>> start_udp_server(host_port where, udp_options options = {});

@@ -50,6 +50,7 @@ enum class errc : int {
     invalid_address,    ///< text that is no address; the context says what was expected
     bad_datagram,       ///< bytes that are no packet of a codec, or a packet it has no bytes for
     codec_failed,       ///< a codec threw, which is a bug in it; the cause says what
+    host_not_found,     ///< the resolver knows no address of that name
 };
 
 /// The category of errc, named "quoit". Usable until the process is gone, static destructors and

@@ -161,6 +161,8 @@ struct loop_options {
 struct udp_options {
     /// Clients: where to bind; unspecified: the kernel's choice. Servers take it as an argument.
     address local{};
+    /// Names are resolved to, and every interface means, addresses of this family only.
+    quoit::family family = quoit::family::unspecified;
     /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. Where the receive buffers are
     /// fewer, they bound first: with drop_oldest the oldest give way at half of them, otherwise
     /// what they have no room for waits in the kernel, which drops the newest.

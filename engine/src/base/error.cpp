@@ -29,6 +29,7 @@ class engine_category final : public std::error_category {
             case errc::invalid_address: return "Invalid address";
             case errc::bad_datagram: return "Bad datagram";
             case errc::codec_failed: return "The codec failed";
+            case errc::host_not_found: return "Host not found";
         }
         return "Unknown quoit error " + std::to_string(code);
     }
@@ -51,7 +52,8 @@ class engine_category final : public std::error_category {
             case errc::already_fired:
             case errc::invalid_address:
             case errc::bad_datagram:
-            case errc::codec_failed: break;
+            case errc::codec_failed:
+            case errc::host_not_found: break;
         }
         return {code, *this};
     }

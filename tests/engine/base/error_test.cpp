@@ -24,7 +24,8 @@ constexpr errc every_errc[] = {
     errc::closed,           errc::canceled,          errc::timed_out,     errc::would_block,
     errc::message_too_long, errc::already_connected, errc::not_connected, errc::wrong_family,
     errc::invalid_option,   errc::not_supported,     errc::forked,        errc::already_running,
-    errc::already_fired,    errc::invalid_address,   errc::bad_datagram,  errc::codec_failed};
+    errc::already_fired,    errc::invalid_address,   errc::bad_datagram,  errc::codec_failed,
+    errc::host_not_found};
 
 TEST(error, SaysWhatWasBeingDoneAndThenTheReason) {
     const quoit::error e(kernel(EADDRINUSE), "listen 127.0.0.1:9999");
@@ -108,7 +109,7 @@ TEST(error, ConditionsOfOursNeverEqualEachOther) {
 TEST(error, ConditionsWithoutPosixMeaningEqualNoErrno) {
     const errc without[] = {errc::closed,        errc::forked,          errc::already_running,
                             errc::already_fired, errc::invalid_address, errc::bad_datagram,
-                            errc::codec_failed};
+                            errc::codec_failed,  errc::host_not_found};
     for (const errc ours : without) {
         for (int code = 1; code < 134; ++code) {
             EXPECT_FALSE(quoit::error(kernel(code)) == ours) << code;
