@@ -227,6 +227,21 @@ task_scheduler::~task_scheduler() {
         one->context_.scheduler_ = nullptr;
 }
 
+void task_scheduler::log_failure(std::string_view kind, std::string_view whose,
+                                 const std::exception_ptr& exception) noexcept {
+    std::string line(kind);
+    line += ' ';
+    line += whose;
+    try {
+        std::rethrow_exception(exception);
+    } catch (const std::exception& e) {
+        line += ": ";
+        line += e.what();
+    } catch (...) {
+    }
+    log_(log_level::error, line);
+}
+
 void task_scheduler::report_unobserved(const std::exception_ptr& exception,
                                        std::string_view whose) noexcept {
     ++unobserved_exceptions_;

@@ -3,9 +3,12 @@
 // All of quoit but json.hpp, which needs nlohmann-json. Each header also stands alone.
 #pragma once
 
+#include <quoit/acceptor.hpp>
 #include <quoit/address.hpp>
+#include <quoit/background_service.hpp>
 #include <quoit/capabilities.hpp>
 #include <quoit/codec.hpp>
+#include <quoit/conversation.hpp>
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
 #include <quoit/future.hpp>
@@ -14,8 +17,10 @@
 #include <quoit/options.hpp>
 #include <quoit/payload.hpp>
 #include <quoit/payload_buffer.hpp>
+#include <quoit/peers.hpp>
 #include <quoit/port.hpp>
 #include <quoit/resolve.hpp>
+#include <quoit/service.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>

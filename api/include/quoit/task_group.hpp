@@ -34,14 +34,17 @@ class task_group final : private detail::spawn_group {
     task_group& operator=(const task_group&) = delete;
     ~task_group();
 
-    /// Starts it with the next turn of the current loop. REQUIRES: as quoit::spawn.
+    /// Starts it with the next turn of the current loop. The handle may be let go: the group keeps
+    /// the task. REQUIRES: as quoit::spawn.
     template <class T>
-    void spawn(task<T> body) {
-        add(*new detail::spawned_task<T>(std::move(body)));
+    task_handle<T> spawn(task<T> body) {
+        const detail::counted_ptr running(new detail::spawned_task<T>(std::move(body)));
+        add(*running);
+        return task_handle<T>(running);
     }
     template <task_function Function>
-    void spawn(Function function) {
-        spawn(detail::keep_callable(std::move(function)));
+    auto spawn(Function function) {
+        return spawn(detail::keep_callable(std::move(function)));
     }
 
     /// Every await in the group answers errc::canceled from now on.

@@ -281,6 +281,10 @@ class task_scheduler {
     /// One line for an exception nobody will catch, which is counted too.
     void report_unobserved(const std::exception_ptr& exception, std::string_view whose) noexcept;
 
+    /// One line for an exception that was caught at the edge of the facade and counted there.
+    void log_failure(std::string_view kind, std::string_view whose,
+                     const std::exception_ptr& exception) noexcept;
+
   protected:
     explicit task_scheduler(log_function sink) noexcept : log_(sink) {}
     ~task_scheduler();
