@@ -39,6 +39,9 @@
 
 namespace quoit {
 
+class datagram_protocol;
+class protocol_port;
+
 namespace detail {
 class loop_core;
 struct loop_access;
@@ -82,6 +85,20 @@ class loop {
     auto spawn(Function function) {
         return spawn(detail::keep_callable(std::move(function)));
     }
+
+    /// Callback style (protocol.hpp): binds to a literal, at once; the protocol's started() is
+    /// called before this returns.
+    /// Errors: as port::open(); errc::already_running for a protocol that listens already;
+    /// errc::invalid_option for one of null.
+    [[nodiscard]] result<protocol_port> listen_udp(const address& where,
+                                                   std::shared_ptr<datagram_protocol> protocol,
+                                                   const udp_options& options = {});
+
+    /// The same, on a UDP socket that somebody else opened, connected or not. Errors: as
+    /// port::adopt().
+    [[nodiscard]] result<protocol_port> adopt_udp(int descriptor, ownership how,
+                                                  std::shared_ptr<datagram_protocol> protocol,
+                                                  const udp_options& options = {});
 
     /// The sum over all endpoints, closed ones included.
     [[nodiscard]] quoit::stats stats() const;

@@ -19,6 +19,7 @@
 #include <quoit/payload_buffer.hpp>
 #include <quoit/peers.hpp>
 #include <quoit/port.hpp>
+#include <quoit/protocol.hpp>
 #include <quoit/resolve.hpp>
 #include <quoit/service.hpp>
 #include <quoit/signal.hpp>
