@@ -62,5 +62,7 @@ class open_request {
 
 /// As start_udp_server().
 [[nodiscard]] task<result<udp_server>> open_server(open_request request, udp_options options);
+/// As open_udp_connection().
+[[nodiscard]] task<result<udp_client>> open_client(open_request request, udp_options options);
 
 }  // namespace quoit::detail

@@ -155,8 +155,6 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
     co_return udp_access::make<udp_server>(*opened);
 }
 
-namespace {
-
 task<result<udp_client>> open_client(open_request request, udp_options options) {
     if (request.refusal()) co_return std::unexpected(*request.refusal());
     if (request.every_interface()) {
@@ -176,8 +174,6 @@ task<result<udp_client>> open_client(open_request request, udp_options options) 
     }
     co_return std::unexpected(request.collect(std::move(causes)));
 }
-
-}  // namespace
 
 }  // namespace detail
 

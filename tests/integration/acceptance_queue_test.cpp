@@ -670,6 +670,81 @@ task<> iterate_until_closed() {
 
 TEST_P(acceptance, Q12IterationWithoutABudgetEndsAtClose) { run(iterate_until_closed()); }
 
+// --- Q13: a client that connects when it is used ---
+
+task<> wait_until_connected(lazy_udp_client& client, int& connected) {
+    const auto outcome = co_await client.wait_connected(patiently);
+    if (outcome) ++connected;
+}
+
+task<> connect_for_five() {
+    auto server = co_await listen();
+    lazy_udp_client client({"localhost", server.local_address().port()}, {.family = family::ipv4});
+    EXPECT_FALSE(client.is_connected());
+    int connected = 0;
+    {
+        task_group waiting;
+        for (int i = 0; i < 5; ++i)
+            waiting.spawn(wait_until_connected(client, connected));
+        // One that gives up harms no other.
+        const auto given_up = co_await client.wait_connected({.timeout = 0s});
+        expect_error(given_up, errc::timed_out);
+        co_await waiting.join();
+    }
+    EXPECT_EQ(connected, 5);
+    EXPECT_TRUE(client.is_connected());
+    // One socket was opened: all of them send from one address.
+    const address from = client.endpoint().local_address();
+    for (int i = 0; i < 3; ++i) {
+        or_throw(co_await client.send("number " + std::to_string(i)));
+        auto request = or_throw(co_await server.read(patiently));
+        EXPECT_EQ(request.text(), "number " + std::to_string(i));
+        EXPECT_EQ(request.peer(), from);
+        server.reply(std::move(request));
+        auto reply = co_await client.read(patiently);
+        expect_text(reply, "number " + std::to_string(i));
+    }
+    client.close();
+    const auto closed = co_await client.send("x");
+    expect_error(closed, errc::closed);
+}
+
+TEST_P(acceptance, Q13FiveWaitForALazyConnectAndOneSocketIsOpened) { run(connect_for_five()); }
+
+task<> close_before_connecting() {
+    lazy_udp_client never({"localhost", 9});
+    never.close();
+    const auto closed = co_await never.wait_connected();
+    expect_error(closed, errc::closed);
+    lazy_udp_client meanwhile({"localhost", 9});
+    int connected = 0;
+    task_group waiting;
+    waiting.spawn(wait_until_connected(meanwhile, connected));
+    or_throw(co_await next_turn());
+    meanwhile.close();
+    co_await waiting.join();
+    EXPECT_EQ(connected, 0);
+    const auto read = co_await meanwhile.read(patiently);
+    expect_error(read, errc::closed);
+}
+
+TEST_P(acceptance, Q13ClosingBeforeItIsConnectedWakesWhoeverWaits) {
+    run(close_before_connecting());
+}
+
+task<> fail_and_try_again() {
+    lazy_udp_client client({"127.0.0.1", 0});
+    for (int i = 0; i < 2; ++i) {
+        const auto refused = co_await client.send("to port 0");
+        expect_error(refused, errc::invalid_address);
+        EXPECT_FALSE(client.is_connected());
+    }
+}
+
+TEST_P(acceptance, Q13AnAttemptThatFailsIsToldAndTheNextUseTriesAgain) {
+    run(fail_and_try_again());
+}
+
 // --- Q15: leaving scope ---
 
 // Throws when the port is not free.

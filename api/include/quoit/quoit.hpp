@@ -12,6 +12,7 @@
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
 #include <quoit/future.hpp>
+#include <quoit/lazy_client.hpp>
 #include <quoit/loop.hpp>
 #include <quoit/message_channel.hpp>
 #include <quoit/options.hpp>
