@@ -987,6 +987,75 @@ TEST_P(acceptance, OneTurnTakesAtLeast32OfAFullSocketAndOneSystemCallAnswersThem
     run(take_a_full_socket());
 }
 
+// --- handlers ---
+
+// Of what it is given it keeps the length only, so that the codec allocates nothing itself.
+struct length_codec {
+    result<std::size_t> decode(std::span<const std::byte> bytes) const { return bytes.size(); }
+    void encode(std::size_t length, payload_buffer& out) const {
+        for (std::size_t i = 0; i < length; ++i)
+            out.push_back('x');
+    }
+};
+
+task<> answer_for_good(conversation<length_codec> client) {
+    while (auto length = co_await client.next())
+        client.send(*length);
+}
+
+task<> answer_once(conversation<length_codec> client) {
+    const auto length = co_await client.next();
+    if (length) client.send(*length);
+}
+
+task<> serve_without_allocating(task<> (*handler)(conversation<length_codec>), int window) {
+    constexpr int datagrams = 1024;
+    udp_service service({"127.0.0.1", 0}, length_codec{}, handler);
+    task_group serving;
+    serving.spawn([&]() -> task<> { static_cast<void>(co_await service.serve_forever()); });
+    or_throw(co_await service.open());
+    const foreign_socket peer;
+    std::vector<char> buffer(2048);
+    const address where = service.addresses().front();
+    const auto ask = [&](int rounds) -> task<> {
+        const give_up_time limit;
+        for (int round = 0; round < rounds; ++round) {
+            for (int i = 0; i < window; ++i)
+                peer.sendto("a request", where);
+            for (int i = 0; i < window;) {
+                if (peer.try_receive(buffer)) {
+                    ++i;
+                    continue;
+                }
+                limit.check("an answer");
+                const status turned = co_await next_turn();
+                if (!turned) co_return;
+            }
+        }
+    };
+    co_await ask(datagrams / window);
+    const std::uint64_t before = allocations.load();
+    co_await ask(datagrams / window);
+    const std::uint64_t after = allocations.load();
+    EXPECT_LE(after - before, frames_from_the_heap) << "in " << datagrams << " datagrams";
+    EXPECT_EQ(service.peers().taken, 2U * datagrams);
+    or_throw(co_await service.shutdown(patiently));
+    co_await serving.join();
+}
+
+TEST_P(acceptance, AHandlerThatStaysAnswersWithoutAllocatingOnceWarm) {
+    run(serve_without_allocating(answer_for_good, 1));
+    run(serve_without_allocating(answer_for_good, 32));
+}
+
+TEST_P(acceptance, AHandlerForEachDatagramAnswersWithoutAllocatingOnceWarm) {
+    if (frames_from_the_heap > 0) {
+        GTEST_SKIP() << "under AddressSanitizer each handler's frame comes from the heap";
+    }
+    run(serve_without_allocating(answer_once, 1));
+    run(serve_without_allocating(answer_once, 32));
+}
+
 }  // namespace
 
 QUOIT_INSTANTIATE_ACCEPTANCE();
