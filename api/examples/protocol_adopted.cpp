@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <iostream>
+#include <system_error>
 
 class echo final : public quoit::datagram_protocol {
     void datagram_received(quoit::datagram& received) override {
@@ -22,7 +24,9 @@ int open_socket() {
     where.sin_family = AF_INET;
     where.sin_port = htons(9999);
     where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(descriptor, reinterpret_cast<sockaddr*>(&where), sizeof where) != 0) return -1;
+    if (::bind(descriptor, reinterpret_cast<sockaddr*>(&where), sizeof where) != 0) {
+        throw std::system_error(errno, std::system_category(), "bind 127.0.0.1:9999");
+    }
     return descriptor;
 }
 

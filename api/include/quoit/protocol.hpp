@@ -54,8 +54,8 @@ class datagram_protocol {
     virtual void datagram_received(datagram& received) = 0;
     /// Nobody listens where an earlier datagram went: once per refusal, when connected.
     virtual void connection_refused() {}
-    /// What else the kernel reported of an earlier datagram (no route, no such host), when
-    /// connected. The errno it gave.
+    /// What else the kernel reported of an earlier datagram, when connected; with
+    /// udp_options::report_send_errors what it refused to send, too. The errno it gave.
     virtual void error_received(const error& why) { static_cast<void>(why); }
     virtual void stopped() {}
 

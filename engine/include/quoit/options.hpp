@@ -194,6 +194,10 @@ struct udp_options {
     /// Connected endpoints: each send is an immediate system call and reports a refusal itself,
     /// instead of leaving it to the next read.
     bool report_refused_on_send = false;
+    /// What the kernel refuses of a queued send for good (no route, a firewall, too long for the
+    /// path) is reported to the next reads, once for each datagram, as the errno; otherwise it is
+    /// counted only. A loop that ends at the first read that fails is not prepared for this.
+    bool report_send_errors = false;
     /// See quoit::offload.
     quoit::offload offload = quoit::offload::automatic;
     /// SO_BUSY_POLL, up to 1 s; 0: what net.core.busy_read says. More than that needs

@@ -207,11 +207,15 @@ void port::implementation::flush(socket_state& one) noexcept {
     if (one.is_blocked || one.is_leaving || is_forked()) return;
     endpoint_state& endpoint = *endpoints_[one.endpoint];
     if (!one.queue.is_empty()) {
+        const bool tells = endpoint.options.report_send_errors;
+        const auto reasons_before =
+            tells ? endpoint.ledger.sent.reasons : decltype(endpoint.ledger.sent.reasons)();
         const auto outcome = one.queue.flush(
             endpoint.ledger.sent,
             [&](std::span<const detail::outgoing> messages) { return send_now(one, messages); },
             [&](int refusal) { on_refusal(one, refusal, 1); });
         one.refusals_unconfirmed += one.queue.take_refusals_unheard();
+        if (tells) tell_lost(endpoint, reasons_before);
         if (outcome == detail::send_queue::outcome::blocked) {
             one.is_blocked = true;
             give(one, order_kind::writable);
@@ -225,6 +229,20 @@ void port::implementation::flush(socket_state& one) noexcept {
         list(endpoint);
     }
     if (endpoint.is_closing) leave_if_flushed(one);
+}
+
+// Behind what was received before. A ninth different errno is in the ledger only.
+void port::implementation::tell_lost(endpoint_state& endpoint,
+                                     const decltype(send_stats::reasons)& before) {
+    if (endpoint.is_closing) return;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        const send_stats::reason& now = endpoint.ledger.sent.reasons[i];
+        const std::uint64_t lost = now.count - before[i].count;
+        if (lost == 0) continue;
+        endpoint.received.push_error(now.error, static_cast<std::uint32_t>(lost));
+        endpoint.has_readable = true;
+        list(endpoint);
+    }
 }
 
 std::size_t port::implementation::send_queue_size(const endpoint_state& of) const noexcept {

@@ -219,6 +219,35 @@ TEST_P(port_test, WhatTheKernelRefusesForGoodIsCountedByErrnoAndTheNextGoesOn) {
     });
 }
 
+TEST_P(port_test, WhatTheKernelRefusesForGoodIsToldToReadersWhoAskedInOrderWithWhatWasReceived) {
+    in_namespace({}, [&] {
+        start();
+        const foreign_socket peer;
+        const endpoint_id server = open({.report_send_errors = true});
+        const address here = port().local_addresses(server).front();
+        ASSERT_EQ(peer.send("before", here), 0);
+        ASSERT_TRUE(turn_until_readable(server, 1));
+        EXPECT_TRUE(sendto(server, "no way there", address("192.0.2.1", 9)));
+        EXPECT_TRUE(sendto(server, "nor there", address("198.51.100.1", 9)));
+        port().flush();
+        EXPECT_EQ(port().readable_count(server), 3U);
+        const auto before = port().receive(server);
+        ASSERT_TRUE(before.has_value());
+        EXPECT_EQ(before->text(), "before");
+        for (int i = 0; i < 2; ++i) {
+            const auto told = port().receive(server);
+            ASSERT_FALSE(told.has_value());
+            EXPECT_EQ(told.error(), std::errc::network_unreachable);
+        }
+        EXPECT_EQ(port().receive(server).error(), errc::would_block);
+        ASSERT_EQ(peer.send("after", here), 0);
+        ASSERT_TRUE(turn_until_readable(server, 1));
+        EXPECT_EQ(port().receive(server)->text(), "after");
+        EXPECT_EQ(port().stats(server).sent.errors, 2U);
+        EXPECT_EQ(port().stats(server).unexplained(), 0U) << port().stats(server);
+    });
+}
+
 TEST_P(port_test, PiecesMakeOneDatagram) {
     start();
     const foreign_socket peer;
