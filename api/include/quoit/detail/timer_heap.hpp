@@ -3,14 +3,15 @@
 // timer_heap: what waits for a point in time, the earliest first; equal ones in the order in which
 // they were inserted.
 //
-// A heap of pointers with four children to a node: half as deep as a binary one, and the four
-// pointers it compares share a cache line. Each node knows its position, so that it can be taken
+// A heap with four children to a node: half as deep as a binary one, and the four that it compares,
+// each with its deadline beside the pointer, are one cache line, so that nodes are read only where
+// deadlines are equal. Each node knows its position, so that it can be taken
 // out of the middle: most timers are timeouts, which are cancelled. O(log n) to insert and to
 // erase; the vector keeps its capacity, so that nothing is allocated once warm.
 //
 // Invariants:
-//   1. nodes_[n]->position_ == n; a node that is in no heap has position none.
-//   2. No node is due before its parent, nodes_[(n - 1) / 4].
+//   1. slots_[n].node->position_ == n, and its deadline is slots_[n].deadline; a node that is in no heap has position none.
+//   2. No node is due before its parent, slots_[(n - 1) / 4].
 //
 // Thread safety: none.
 #pragma once
@@ -42,11 +43,6 @@ class timer_node {
     friend class timer_heap;
     static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
 
-    [[nodiscard]] bool is_due_before(const timer_node& other) const noexcept {
-        return deadline_ != other.deadline_ ? deadline_ < other.deadline_
-                                            : sequence_ < other.sequence_;
-    }
-
     time_point deadline_{};
     std::uint64_t sequence_ = 0;
     std::size_t position_ = none;
@@ -58,26 +54,42 @@ class timer_heap {
 
     /// REQUIRES: `node` is in no heap. May throw std::bad_alloc, with nothing changed.
     void insert(timer_node& node, time_point deadline);
+    /// Room for so many: inserting up to that number does not fail.
+    void reserve(std::size_t count);
     /// Does nothing when the node is in no heap.
     void erase(timer_node& node) noexcept;
     /// The earliest, if it is due at `now`; taken out. Null otherwise.
     [[nodiscard]] timer_node* pop_due(time_point now) noexcept;
 
+    /// One of them, the cheapest to erase; null when there is none.
+    [[nodiscard]] timer_node* any() const noexcept {
+        return slots_.empty() ? nullptr : slots_.back().node;
+    }
+
     /// REQUIRES: !is_empty().
-    [[nodiscard]] time_point earliest() const noexcept { return nodes_.front()->deadline_; }
-    [[nodiscard]] bool is_empty() const noexcept { return nodes_.empty(); }
-    [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
+    [[nodiscard]] time_point earliest() const noexcept { return slots_.front().deadline; }
+    [[nodiscard]] bool is_empty() const noexcept { return slots_.empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
 
   private:
-    void put(std::size_t position, timer_node& node) noexcept {
-        nodes_[position] = &node;
-        node.position_ = position;
-    }
-    // From the hole at `position`, towards the root or the leaves, until `node` fits.
-    void sift_up(std::size_t position, timer_node& node) noexcept;
-    void sift_down(std::size_t position, timer_node& node) noexcept;
+    struct slot {
+        time_point deadline;
+        timer_node* node;
 
-    std::vector<timer_node*> nodes_;
+        [[nodiscard]] bool is_due_before(const slot& other) const noexcept {
+            return deadline != other.deadline ? deadline < other.deadline
+                                              : node->sequence_ < other.node->sequence_;
+        }
+    };
+    void put(std::size_t position, const slot& one) noexcept {
+        slots_[position] = one;
+        one.node->position_ = position;
+    }
+    // From the hole at `position`, towards the root or the leaves, until `one` fits.
+    void sift_up(std::size_t position, slot one) noexcept;
+    void sift_down(std::size_t position, slot one) noexcept;
+
+    std::vector<slot> slots_;
     std::uint64_t next_sequence_ = 0;
 };
 
