@@ -41,6 +41,10 @@ void loop_endpoint::abort() noexcept {
 
 void loop_endpoint::abandon() noexcept {
     if (port_ == nullptr) return;
+    if (!is_closed_ && core_->wants_information()) {
+        port_->close(id_);  // so that what is flushed now is in the line
+        core_->announce_closing(*this);
+    }
     core_->forget_endpoint(*this);
     std::exchange(port_, nullptr)->release(id_);
     core_ = nullptr;
@@ -68,6 +72,7 @@ void loop_endpoint::became_readable() noexcept { look_again(); }
 void loop_endpoint::became_drained() noexcept { look_at_send_queue(); }
 
 void loop_endpoint::became_closed() noexcept {
+    if (!is_closed_ && port_ != nullptr) core_->announce_closing(*this);
     is_closed_ = true;
     is_closing_ = true;
     look_again();

@@ -66,6 +66,7 @@ loop_core::loop_core(port&& made, const loop_options& options)
 loop_core::~loop_core() {
     const scope entered(*this);
     cancel_all();  // what is spawned from here on starts cancelled, and is dropped below
+    calls().close();
     drop_all();
     std::vector<loop_mailbox::letter> undelivered;
     mailbox_->shut(undelivered);
@@ -99,7 +100,11 @@ std::size_t loop_core::turn(port::clock::time_point until) {
         until = std::min(until, earliest_timer());
     }
     std::size_t count = or_throw(port_.turn(until, *this));
-    if (has_timers()) count += expire_timers(port::clock::now());
+    if (has_timers()) {
+        const auto now = port::clock::now();
+        count += expire_timers(now);
+        count += run_calls(now);
+    }
     count += deliver_signals();
     count += deliver_letters();
     count += run_ready();
@@ -205,6 +210,7 @@ void loop_core::register_endpoint(loop_endpoint& endpoint) {
     const std::size_t index = endpoint.id().index;
     if (endpoints_.size() <= index) endpoints_.resize(index + 1);
     endpoints_[index] = &endpoint;
+    announce_opening(endpoint);
 }
 
 void loop_core::forget_endpoint(loop_endpoint& endpoint) noexcept {
@@ -274,6 +280,28 @@ std::size_t loop::poll() {
 void loop::post(std::move_only_function<void()> function) {
     if (!function) detail::misused("post() was given nothing to call");
     core_->mailbox()->post(std::move(function));
+}
+
+timer loop::call_at(std::chrono::steady_clock::time_point when,
+                    std::move_only_function<void()> function) {
+    return start_timer("call_at", when, std::move(function));
+}
+
+timer loop::start_timer(std::string_view name, time_limit when,
+                        std::move_only_function<void()> function, repeated how) {
+    if (!function) detail::misused("a timer was given nothing to call");
+    const auto now = std::chrono::steady_clock::now();
+    const auto first = when.deadline(now);
+    if (!when.is_valid() || (how == repeated::yes && first <= now)) {
+        core_->log_limited(log_level::error, name,
+                           std::string(name) +
+                               (how == repeated::yes ? ": a period that is not positive"
+                                                     : ": a delay that is negative or no number") +
+                               "; nothing will be called");
+        return timer(errc::invalid_option);
+    }
+    const auto period = how == repeated::yes ? first - now : std::chrono::nanoseconds(0);
+    return timer(core_->calls().add(std::move(function), first, period));
 }
 
 detail::task_scheduler& loop::scheduler() noexcept { return *core_; }

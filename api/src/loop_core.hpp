@@ -127,6 +127,10 @@ class loop_core final : public task_scheduler, private port_events {
     /// To be looked at after each flush: somebody drains it.
     void watch_drain(loop_endpoint& endpoint) noexcept { draining_.push_back(endpoint); }
 
+    /// One line each, of information, and warnings about buffers that were not granted.
+    void announce_opening(const loop_endpoint& endpoint) const;
+    void announce_closing(const loop_endpoint& endpoint) const noexcept;
+
     [[nodiscard]] port& get_port() noexcept { return port_; }
     [[nodiscard]] const port& get_port() const noexcept { return port_; }
     [[nodiscard]] const std::shared_ptr<loop_mailbox>& mailbox() const noexcept { return mailbox_; }

@@ -30,7 +30,7 @@ class protocol_session {
     }
     void start() {
         protocol_->transport_ = &socket_;
-        call("started", [this] { protocol_->started(); });
+        call("started()", [this] { protocol_->started(); });
     }
     [[nodiscard]] static task<> drive(counted_ptr<protocol_session> self);
 
@@ -58,12 +58,12 @@ class protocol_session {
             callback();
         } catch (...) {
             ++failures_;
-            core_.log_failure("callback", name, std::current_exception());
+            core_.log_failure("a callback", name, std::current_exception());
         }
     }
     void stop() noexcept {
         socket_.close();
-        call("stopped", [this] { protocol_->stopped(); });
+        call("stopped()", [this] { protocol_->stopped(); });
         protocol_->transport_ = nullptr;
         protocol_.reset();
     }
@@ -83,13 +83,13 @@ void protocol_session::deliver(result<datagram>& received) {
             protocol_->datagram_received(*received);
         } catch (...) {
             ++failures_;
-            core_.log_failure("callback", "datagram_received, of " + from.to_string(),
+            core_.log_failure("a callback", "datagram_received() of " + from.to_string(),
                               std::current_exception());
         }
     } else if (received.error() == std::errc::connection_refused) {
-        call("connection_refused", [this] { protocol_->connection_refused(); });
+        call("connection_refused()", [this] { protocol_->connection_refused(); });
     } else {
-        call("error_received", [&] { protocol_->error_received(received.error()); });
+        call("error_received()", [&] { protocol_->error_received(received.error()); });
     }
 }
 

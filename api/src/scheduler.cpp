@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <quoit/detail/scheduler.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -225,26 +226,44 @@ task_scheduler::~task_scheduler() {
     // Handles may outlive the loop; what they hold no longer has anybody to report to.
     while (spawned* const one = ended_.pop_front())
         one->context_.scheduler_ = nullptr;
+    tell_remainders();
+}
+
+std::size_t task_scheduler::run_calls(timer_heap::time_point now) noexcept {
+    return calls_.run_due(now, [this](const std::exception_ptr& thrown) {
+        report_unobserved(thrown, "a timer's function");
+    });
+}
+
+void task_scheduler::log_limited(log_level level, std::string_view kind,
+                                 std::string_view line) noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    const bool is_told_of = limiter_.has_remainder();
+    if (limiter_.admits(kind, level, now)) {
+        log_(level, line);
+    } else if (!is_told_of) {
+        try {
+            calls_.add([this] { tell_remainders(); }, now + log_limiter::period);
+        } catch (...) {
+            return;  // then it is told at the loop's end
+        }
+    }
+}
+
+void task_scheduler::tell_remainders() noexcept {
+    while (limiter_.has_remainder()) {
+        const log_limiter::remainder left = limiter_.take_remainder();
+        try {
+            log_(left.level,
+                 std::string(left.kind) + ": and " + std::to_string(left.count) + " more");
+        } catch (...) {
+            log_(left.level, "and more, for which there was no memory");
+        }
+    }
 }
 
 void task_scheduler::log_failure(std::string_view kind, std::string_view whose,
                                  const std::exception_ptr& exception) noexcept {
-    std::string line(kind);
-    line += ' ';
-    line += whose;
-    try {
-        std::rethrow_exception(exception);
-    } catch (const std::exception& e) {
-        line += ": ";
-        line += e.what();
-    } catch (...) {
-    }
-    log_(log_level::error, line);
-}
-
-void task_scheduler::report_unobserved(const std::exception_ptr& exception,
-                                       std::string_view whose) noexcept {
-    ++unobserved_exceptions_;
     try {
         std::string line(whose);
         line += " ended in an exception: ";
@@ -255,10 +274,16 @@ void task_scheduler::report_unobserved(const std::exception_ptr& exception,
         } catch (...) {
             line += "of a type that is no std::exception";
         }
-        log_(log_level::error, line);
+        log_limited(log_level::error, kind, line);
     } catch (...) {
-        log_(log_level::error, "a task nobody joined ended in an exception");
+        log_limited(log_level::error, kind, "something ended in an exception");
     }
+}
+
+void task_scheduler::report_unobserved(const std::exception_ptr& exception,
+                                       std::string_view whose) noexcept {
+    ++unobserved_exceptions_;
+    log_failure(whose, whose, exception);
 }
 
 }  // namespace quoit::detail

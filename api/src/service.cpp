@@ -238,7 +238,8 @@ task<> udp_service_base::attend(detail::counted_ptr<detail::peer> client) {
     }
     if (thrown) {
         ++failed_handlers_;
-        detail::current_scheduler().log_failure("handler", client->remote().to_string(), thrown);
+        detail::current_scheduler().log_failure(
+            "a handler", "the handler of " + client->remote().to_string(), thrown);
     }
     client->set_attended(false);
     client->set_attendant({});

@@ -29,12 +29,15 @@
 #include <quoit/stats.hpp>
 #include <quoit/task.hpp>
 #include <quoit/time.hpp>
+#include <quoit/timer.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace quoit {
@@ -78,6 +81,24 @@ class loop {
     /// What it throws is logged and counted. May throw std::bad_alloc. REQUIRES: not empty.
     void post(std::move_only_function<void()> function);
 
+    /// Calls `function` on the loop's thread, once, `delay` from now, or at a point in time; 0, or
+    /// a time that has passed: in the next turn. The handle may be ignored (timer.hpp). A delay that
+    /// is negative or no number is refused: timer::status() and the log say so.
+    /// May throw std::bad_alloc. REQUIRES: `function` is not empty.
+    template <class Rep, class Period>
+    timer call_later(std::chrono::duration<Rep, Period> delay,
+                     std::move_only_function<void()> function) {
+        return start_timer("call_later", delay, std::move(function));
+    }
+    timer call_at(std::chrono::steady_clock::time_point when,
+                  std::move_only_function<void()> function);
+    /// Again and again, first one `period` from now. A period that is not positive is refused.
+    template <class Rep, class Period>
+    timer call_every(std::chrono::duration<Rep, Period> period,
+                     std::move_only_function<void()> function) {
+        return start_timer("call_every", period, std::move(function), repeated::yes);
+    }
+
     /// As quoit::spawn, from outside a turn.
     template <class T>
     task_handle<T> spawn(task<T> body);
@@ -104,13 +125,17 @@ class loop {
     [[nodiscard]] quoit::stats stats() const;
     [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
     [[nodiscard]] const quoit::capabilities& capabilities() const noexcept;
-    /// Exceptions of tasks that nobody joined and of posted functions. Each was logged.
+    /// Exceptions of tasks that nobody joined, of posted functions, signal handlers and timers.
+    /// They were logged: ten within a second of each kind, then how many more there were.
     [[nodiscard]] std::uint64_t unobserved_exception_count() const noexcept;
 
   private:
     friend struct detail::loop_access;
     explicit loop(std::unique_ptr<detail::loop_core> core) noexcept;
 
+    enum class repeated : std::uint8_t { no, yes };
+    timer start_timer(std::string_view name, time_limit when,
+                      std::move_only_function<void()> function, repeated how = repeated::no);
     [[nodiscard]] detail::loop_core& entered() noexcept;
     [[nodiscard]] detail::task_scheduler& scheduler() noexcept;
     void run_until_done(detail::spawned& main);

@@ -29,6 +29,7 @@
 #include <quoit/task.hpp>
 #include <quoit/task_group.hpp>
 #include <quoit/time.hpp>
+#include <quoit/timer.hpp>
 #include <quoit/udp.hpp>
 #include <quoit/version.hpp>
 #include <quoit/wire.hpp>

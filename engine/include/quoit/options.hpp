@@ -153,7 +153,8 @@ struct loop_options {
     std::uint32_t large_buffer_count = 256;
     /// Sockets open at once, 1..32768.
     std::uint32_t socket_count_max = 2048;
-    /// Where warnings go. Never null.
+    /// Where the lines go, from warnings to information about each endpoint that opens and closes.
+    /// Never null. What may repeat without end is limited to ten lines of a kind within a second.
     log_function log = log_to_standard_error;
 };
 

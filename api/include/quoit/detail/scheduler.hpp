@@ -33,11 +33,14 @@
 #include <quoit/detail/chain.hpp>
 #include <quoit/detail/counted.hpp>
 #include <quoit/detail/frame_cache.hpp>
+#include <quoit/detail/log_limiter.hpp>
 #include <quoit/detail/timer_heap.hpp>
+#include <quoit/detail/timer_queue.hpp>
 #include <quoit/error.hpp>
 #include <quoit/options.hpp>
 #include <quoit/time.hpp>
 
+#include <algorithm>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -252,7 +255,7 @@ class task_scheduler {
     task_scheduler(const task_scheduler&) = delete;
     task_scheduler& operator=(const task_scheduler&) = delete;
 
-    /// Makes due what is due at `now`; runs no code. Returns how many were.
+    /// Makes awaits due that are due at `now`; runs no code. Returns how many were.
     std::size_t expire_timers(timer_heap::time_point now) noexcept;
     /// Runs what is ready as the list stands; what becomes ready meanwhile is for the next call.
     /// Then drops what has given up. Returns how many ran.
@@ -267,27 +270,49 @@ class task_scheduler {
         return !ready_.is_empty() || !given_up_.is_empty();
     }
     [[nodiscard]] bool has_tasks() const noexcept { return !tasks_.is_empty(); }
-    [[nodiscard]] bool has_timers() const noexcept { return !timers_.is_empty(); }
+    [[nodiscard]] bool has_timers() const noexcept {
+        return !timers_.is_empty() || !calls_.is_empty();
+    }
     /// REQUIRES: has_timers().
     [[nodiscard]] timer_heap::time_point earliest_timer() const noexcept {
-        return timers_.earliest();
+        if (calls_.is_empty()) return timers_.earliest();
+        if (timers_.is_empty()) return calls_.earliest();
+        return std::min(timers_.earliest(), calls_.earliest());
     }
+    /// Functions to be called later.
+    [[nodiscard]] timer_queue& calls() noexcept { return calls_; }
+    /// Calls those that are due. Returns how many were.
+    std::size_t run_calls(timer_heap::time_point now) noexcept;
     [[nodiscard]] std::uint64_t unobserved_exception_count() const noexcept {
         return unobserved_exceptions_;
     }
     /// The context whose code runs now; null between tasks.
     [[nodiscard]] const task_context* running() const noexcept { return running_; }
-    void log(log_level level, std::string_view line) const noexcept { log_(level, line); }
-    /// One line for an exception nobody will catch, which is counted too.
-    void report_unobserved(const std::exception_ptr& exception, std::string_view whose) noexcept;
 
-    /// One line for an exception that was caught at the edge of the facade and counted there.
+    // --- the log ---
+    // What may repeat without end is limited: the first ten lines of a kind within a second are
+    // logged, and a second later one line says how many more there were.
+
+    void log(log_level level, std::string_view line) const noexcept { log_(level, line); }
+    /// False: the default sink, which keeps nothing below a warning, so that a line of
+    /// information need not even be made.
+    [[nodiscard]] bool wants_information() const noexcept { return log_ != log_to_standard_error; }
+    /// One line, limited with others of its kind. `kind` says in few words what repeats.
+    void log_limited(log_level level, std::string_view kind, std::string_view line) noexcept;
+    /// "WHOSE ended in an exception: ITS WORDS", an error, limited with others of `kind`: whose
+    /// "the handler of 127.0.0.1:4000" and kind "a handler", for example. Counts nothing.
+    /// REQUIRES: `exception` is not null.
     void log_failure(std::string_view kind, std::string_view whose,
                      const std::exception_ptr& exception) noexcept;
+    /// As log_failure() with `whose` for its kind, for an exception that nobody will catch: it is
+    /// counted in unobserved_exception_count().
+    void report_unobserved(const std::exception_ptr& exception, std::string_view whose) noexcept;
 
   protected:
     explicit task_scheduler(log_function sink) noexcept : log_(sink) {}
     ~task_scheduler();
+    /// Says what the limits kept from the log.
+    void tell_remainders() noexcept;
 
   private:
     friend class spawned;
@@ -295,13 +320,15 @@ class task_scheduler {
     friend class waiter;
 
     chain<waiter> ready_;
-    timer_heap timers_;
+    timer_heap timers_;  // of awaits
+    timer_queue calls_;
     chain<spawned, in_scheduler> tasks_;  // that run
     chain<spawned, in_scheduler> ended_;  // that ended and that somebody still holds
     chain<spawned, in_given_up> given_up_;
     task_context* running_ = nullptr;
     std::uint64_t unobserved_exceptions_ = 0;
     log_function log_;
+    log_limiter limiter_;
     bool is_ending_ = false;
 };
 

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+//
+// What the log is told of endpoints: that they are there, what the kernel did not grant, and what
+// became of their datagrams. Once for each; a sink that keeps no information costs nothing.
+#include "loop_core.hpp"
+
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace quoit::detail {
+
+namespace {
+
+std::string joined(std::span<const address> addresses) {
+    std::string text;
+    for (const address& one : addresses) {
+        if (!text.empty()) text += ", ";
+        text += one.to_string();
+    }
+    return text;
+}
+
+/// "listening on 127.0.0.1:9999", "connected from 127.0.0.1:4000 to 127.0.0.1:9999".
+std::string opening_words(const port& on, const loop_endpoint& endpoint) {
+    const std::string local = joined(endpoint.local_addresses());
+    const std::optional<address> peer = on.peer_address(endpoint.id());
+    return peer ? "connected from " + local + " to " + peer->to_string() : "listening on " + local;
+}
+
+/// "received 12 (1 dropped), delivered 10 (1 unread), sent 10 (0 failed)".
+std::string one_line(const stats& ledger) {
+    const receive_stats& in = ledger.received;
+    const send_stats& out = ledger.sent;
+    const std::uint64_t dropped = in.dropped.kernel_packets + in.dropped.queue_full +
+                                  in.dropped.invalid + in.dropped.late + in.dropped.abandoned;
+    return "received " + std::to_string(in.taken) + " (" + std::to_string(dropped) +
+           " dropped), delivered " + std::to_string(in.delivered) + " (" +
+           std::to_string(in.waiting) + " unread), sent " + std::to_string(out.sent) + " (" +
+           std::to_string(out.errors + out.dropped) + " failed)";
+}
+
+/// Empty when the kernel granted what was asked. It doubles what it grants (socket(7)).
+std::string shortage(std::string_view which, const buffer_size& size, std::string_view limit,
+                     const loop_endpoint& endpoint) {
+    if (size.granted / 2 >= size.asked) return {};
+    return "the " + std::string(which) + " buffer of " + joined(endpoint.local_addresses()) +
+           " has " + std::to_string(size.granted / 2) + " bytes instead of the " +
+           std::to_string(size.asked) + " asked for: net.core." + std::string(limit) +
+           " allows no more";
+}
+
+}  // namespace
+
+void loop_core::announce_opening(const loop_endpoint& endpoint) const {
+    const udp_options asked = port_.options(endpoint.id());
+    const bool asked_for_buffers = asked.receive_buffer_size != 0 || asked.send_buffer_size != 0;
+    if (!wants_information() && !asked_for_buffers) return;
+    const buffer_sizes sizes = port_.buffers(endpoint.id());
+    for (const std::string& line : {shortage("receive", sizes.receive, "rmem_max", endpoint),
+                                    shortage("send", sizes.send, "wmem_max", endpoint)}) {
+        if (!line.empty()) log(log_level::warning, line);
+    }
+    if (!wants_information()) return;
+    log(log_level::info, opening_words(port_, endpoint) + " (" +
+                             std::string(to_string(port_.capabilities().backend)) +
+                             ", receive buffer " + std::to_string(sizes.receive.granted) +
+                             " of at most " + std::to_string(sizes.receive.granted_max) +
+                             " bytes)");
+}
+
+void loop_core::announce_closing(const loop_endpoint& endpoint) const noexcept {
+    if (!wants_information()) return;
+    try {
+        log(log_level::info,
+            "closed " + joined(endpoint.local_addresses()) + ": " + one_line(endpoint.stats()));
+    } catch (const std::exception&) {
+        log(log_level::info, "closed an endpoint");  // there was no memory for more
+    }
+}
+
+}  // namespace quoit::detail
