@@ -30,6 +30,13 @@ std::string opening_words(const port& on, const loop_endpoint& endpoint) {
     return peer ? "connected from " + local + " to " + peer->to_string() : "listening on " + local;
 }
 
+/// " (io_uring, receive buffer 425984 of at most 8388608 bytes)".
+std::string on_what(const port& on, const buffer_size& receive) {
+    return " (" + std::string(to_string(on.capabilities().backend)) + ", receive buffer " +
+           std::to_string(receive.granted) + " of at most " + std::to_string(receive.granted_max) +
+           " bytes)";
+}
+
 /// "received 12 (1 dropped), delivered 10 (1 unread), sent 10 (0 failed)".
 std::string one_line(const stats& ledger) {
     const receive_stats& in = ledger.received;
@@ -54,21 +61,23 @@ std::string shortage(std::string_view which, const buffer_size& size, std::strin
 
 }  // namespace
 
-void loop_core::announce_opening(const loop_endpoint& endpoint) const {
-    const udp_options asked = port_.options(endpoint.id());
-    const bool asked_for_buffers = asked.receive_buffer_size != 0 || asked.send_buffer_size != 0;
-    if (!wants_information() && !asked_for_buffers) return;
-    const buffer_sizes sizes = port_.buffers(endpoint.id());
-    for (const std::string& line : {shortage("receive", sizes.receive, "rmem_max", endpoint),
-                                    shortage("send", sizes.send, "wmem_max", endpoint)}) {
-        if (!line.empty()) log(log_level::warning, line);
+void loop_core::announce_opening(const loop_endpoint& endpoint) const noexcept {
+    try {
+        const udp_options asked = port_.options(endpoint.id());
+        const bool asked_for_buffers =
+            asked.receive_buffer_size != 0 || asked.send_buffer_size != 0;
+        if (!wants_information() && !asked_for_buffers) return;
+        const buffer_sizes sizes = port_.buffers(endpoint.id());
+        for (const std::string& line : {shortage("receive", sizes.receive, "rmem_max", endpoint),
+                                        shortage("send", sizes.send, "wmem_max", endpoint)}) {
+            if (!line.empty()) log(log_level::warning, line);
+        }
+        if (wants_information()) {
+            log(log_level::info, opening_words(port_, endpoint) + on_what(port_, sizes.receive));
+        }
+    } catch (const std::exception&) {
+        log(log_level::info, "opened an endpoint");  // there was no memory for more
     }
-    if (!wants_information()) return;
-    log(log_level::info, opening_words(port_, endpoint) + " (" +
-                             std::string(to_string(port_.capabilities().backend)) +
-                             ", receive buffer " + std::to_string(sizes.receive.granted) +
-                             " of at most " + std::to_string(sizes.receive.granted_max) +
-                             " bytes)");
 }
 
 void loop_core::announce_closing(const loop_endpoint& endpoint) const noexcept {

@@ -128,7 +128,7 @@ class loop_core final : public task_scheduler, private port_events {
     void watch_drain(loop_endpoint& endpoint) noexcept { draining_.push_back(endpoint); }
 
     /// One line each, of information, and warnings about buffers that were not granted.
-    void announce_opening(const loop_endpoint& endpoint) const;
+    void announce_opening(const loop_endpoint& endpoint) const noexcept;
     void announce_closing(const loop_endpoint& endpoint) const noexcept;
 
     [[nodiscard]] port& get_port() noexcept { return port_; }
