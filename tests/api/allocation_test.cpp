@@ -114,6 +114,30 @@ TEST(allocations, AnEchoDoesNoneOnceWarm) {
     quoit::run(main());
 }
 
+TEST(allocations, MessagesOfAFixedLayoutDoNoneOnceWarm) {
+    const auto main = []() -> task<> {
+        using record = quoit::struct_format<"! I 2000s">;
+        auto server = or_throw(co_await quoit::start_udp_server({"127.0.0.1", 0}));
+        auto client = or_throw(co_await quoit::open_udp_connection(server.local_address()));
+        quoit::message_channel channel(std::move(client), record{});
+        const record::tuple packet(7, {'x'});
+        std::size_t before = 0;
+        int count = 0;
+        for (; count < 200; ++count) {
+            if (count == 100) before = allocations();
+            channel.send(packet);
+            auto request = co_await server.read({.timeout = 2s});
+            if (!request) break;
+            server.reply(*std::move(request));
+            const auto answer = co_await channel.read({.timeout = 2s});
+            if (!answer || *answer != packet) break;
+        }
+        EXPECT_EQ(allocations() - before, 0U);
+        EXPECT_EQ(count, 200);
+    };
+    quoit::run(main());
+}
+
 TEST(allocations, AwaitsTimersSpawnsAndTimeoutsDoNoneOnceWarm) {
     if (!caches_frames) GTEST_SKIP() << "frames come from the heap under AddressSanitizer";
     const auto main = []() -> task<> {
