@@ -93,6 +93,10 @@ int poll_one(int fd, short events, const timespec* timeout) noexcept {
     return count > 0 ? static_cast<int>((one.revents & events) != 0) : count;
 }
 
+int poll_several(std::span<pollfd> descriptors, const timespec* timeout) noexcept {
+    return or_error(::ppoll(descriptors.data(), descriptors.size(), timeout, nullptr));
+}
+
 int epoll_create() noexcept { return or_error(::epoll_create1(EPOLL_CLOEXEC)); }
 
 int epoll_control(int epoll, int operation, int fd, epoll_event* event) noexcept {

@@ -19,6 +19,7 @@
 #include <span>
 
 struct epoll_event;
+struct pollfd;
 
 namespace quoit::detail::system {
 
@@ -44,6 +45,8 @@ namespace quoit::detail::system {
 // --- waiting ---
 /// poll(2) on one descriptor: 1 when one of `events` is there, 0 when the time is up.
 [[nodiscard]] int poll_one(int fd, short events, const timespec* timeout) noexcept;
+/// poll(2): how many of them have something, 0 when the time is up; null: it never is.
+[[nodiscard]] int poll_several(std::span<pollfd> descriptors, const timespec* timeout) noexcept;
 [[nodiscard]] int epoll_create() noexcept;
 [[nodiscard]] int epoll_control(int epoll, int operation, int fd, epoll_event* event) noexcept;
 /// epoll_pwait2 (Linux 5.11), or epoll_wait with the timeout rounded up to milliseconds.

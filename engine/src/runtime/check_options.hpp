@@ -8,6 +8,7 @@
 #include <quoit/options.hpp>
 
 #include <cstddef>
+#include <optional>
 
 namespace quoit::detail {
 
@@ -20,5 +21,16 @@ namespace quoit::detail {
 [[nodiscard]] constexpr std::size_t payload_size_max_of(family of) noexcept {
     return of == family::ipv6 ? 65'527 : 65'507;
 }
+
+/// What an endpoint may send to.
+struct destination_rules {
+    std::optional<address> peer;
+    bool has_ipv4 = false;
+    bool has_ipv6 = false;
+    bool allows_broadcast = false;
+};
+/// Why `size` bytes to `to` (null: to the peer) are refused at the call; no error when they may go.
+[[nodiscard]] std::error_code check_destination(const destination_rules& rules, std::size_t size,
+                                                const address* to) noexcept;
 
 }  // namespace quoit::detail

@@ -50,6 +50,12 @@ struct lease_access {
         from.pool_ = nullptr;
         from.view_.clear();
     }
+    /// Refers to what lies there and owns nothing: for to_owned().
+    [[nodiscard]] static datagram borrowed(const datagram_fields& fields) noexcept {
+        datagram made;
+        made.view_ = datagram_view(fields);
+        return made;
+    }
 };
 
 class send_queue {
@@ -147,6 +153,10 @@ class send_queue {
         return std::exchange(refusals_unheard_, 0);
     }
 
+    /// What a connected socket says of an earlier datagram when it is asked to send: the one at
+    /// hand was not sent, and deserves a second try.
+    [[nodiscard]] static bool is_news(int error) noexcept;
+
     /// Drops what waits; returns how many datagrams that was.
     std::size_t drop() noexcept;
 
@@ -206,7 +216,6 @@ class send_queue {
         const entry& first = entries_[head_];
         return (is_connected_ || !first.has_to) && !first.is_resent && is_news(error);
     }
-    [[nodiscard]] static bool is_news(int error) noexcept;
     void send_plain(int error, const outgoing& refused) noexcept;
     void lose(int error, const outgoing& refused, send_stats& ledger) noexcept;
     void keep();
