@@ -21,11 +21,13 @@
 #include <quoit/peers.hpp>
 #include <quoit/port.hpp>
 #include <quoit/protocol.hpp>
+#include <quoit/request_server.hpp>
 #include <quoit/resolve.hpp>
 #include <quoit/service.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>
+#include <quoit/sync.hpp>
 #include <quoit/task.hpp>
 #include <quoit/task_group.hpp>
 #include <quoit/time.hpp>
