@@ -163,6 +163,41 @@ TEST_F(sync_threads, ASignalDoesNotDisturbAReader) {
     EXPECT_EQ(heard, "still there?");
 }
 
+TEST_F(sync_threads, ClosingInTheMiddleOfEverythingIsSafe) {
+    for (int i = 0; i < 50; ++i) {
+        auto busy = or_throw(sync::start_udp_server({"127.0.0.1", 0}));
+        const address where = busy.local_address();
+        const auto until_closed = [](auto call) {
+            return [call] {
+                for (;;) {
+                    const std::error_code why = call();
+                    if (why == make_error_code(errc::closed)) break;
+                }
+            };
+        };
+        observed_thread reader(until_closed([&] {
+            const auto one = busy.read();
+            return one ? std::error_code() : one.error().code();
+        }));
+        observed_thread poller(until_closed([&] {
+            const auto one = busy.read({.timeout = 0s});
+            return one ? std::error_code() : one.error().code();
+        }));
+        observed_thread sender(until_closed([&] { return busy.sendto("x", where).code(); }));
+        observed_thread looker([&] {
+            while (!busy.is_closing())
+                EXPECT_EQ(busy.stats().unexplained(), 0U);
+        });
+        ASSERT_TRUE(eventually([&] { return busy.stats().received.delivered > 3; }));
+        observed_thread closer([&] { busy.close(); });
+        busy.close();
+        for (observed_thread* const one : {&reader, &poller, &sender, &looker, &closer})
+            one->join();
+        EXPECT_EQ(busy.stats().unexplained(), 0U);
+        ASSERT_TRUE(sync::start_udp_server(where).has_value());
+    }
+}
+
 TEST_F(sync_threads, ADatagramMayGoToAnotherThreadAndOutliveItsSocket) {
     std::optional<datagram> kept;
     observed_thread([&] {
