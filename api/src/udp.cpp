@@ -174,6 +174,29 @@ buffer_sizes udp_socket::buffers() const {
     return p != nullptr ? p->buffers(endpoint_->id()) : buffer_sizes();
 }
 
+status udp_socket::join_group(const ip& group, const group_options& options) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->join_group(endpoint_->id(), group, options);
+}
+
+status udp_socket::leave_group(const ip& group, const group_options& options) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->leave_group(endpoint_->id(), group, options);
+}
+
+status udp_socket::set_multicast(const multicast_options& options) {
+    port* const p = live_port();
+    if (p == nullptr) return errc::closed;
+    return p->set_multicast(endpoint_->id(), options);
+}
+
+multicast_options udp_socket::multicast() const noexcept {
+    const port* const p = live_port();
+    return p != nullptr ? p->multicast(endpoint_->id()) : multicast_options();
+}
+
 status udp_socket::set_broadcast(bool allowed) {
     port* const p = live_port();
     if (p == nullptr) return errc::closed;

@@ -70,4 +70,18 @@ std::optional<std::string> run_in_network_namespace(const namespace_options& wan
     return why_not;
 }
 
+bool run_in_shell(const std::string& command) {
+    const std::string quiet =
+        "{ PATH=$PATH:/usr/sbin:/sbin; set -e; " + command + "; } >/dev/null 2>&1";
+    return std::system(quiet.c_str()) == 0;
+}
+
+bool add_interfaces() {
+    return run_in_shell(
+        "ip link add near type veth peer name far; ip address add 10.9.0.1/24 brd + dev near; "
+        "ip link set near up; ip link set far up; "
+        "for a in fd09::1 fd09::2 fe80::1 fe80::2; do ip address add $a/64 dev near nodad; done; "
+        "for a in fd00::2 fd00::3; do ip address add $a/128 dev lo nodad; done");
+}
+
 }  // namespace quoit::test

@@ -111,7 +111,7 @@ class udp_socket {
     status send(datagram&& received);
     status send_pieces(std::span<const byte_view> pieces);
     status send_pieces(std::initializer_list<byte_view> pieces);
-    /// Answers the sender, from the socket and the address it wrote to.
+    /// Answers the sender, from the socket and the address it wrote to (quoit::reply_source).
     status reply(const datagram_view& to, byte_view payload);
     status reply(const datagram& to, byte_view payload);
     /// The same bytes back, straight from the receive buffer.
@@ -150,6 +150,12 @@ class udp_socket {
     [[nodiscard]] status set_broadcast(bool allowed);
     /// False also when there is no socket to ask.
     [[nodiscard]] bool broadcast() const noexcept;
+    /// See port::join_group for where an endpoint must be bound, and for the errors.
+    [[nodiscard]] status join_group(const ip& group, const group_options& options = {});
+    [[nodiscard]] status leave_group(const ip& group, const group_options& options = {});
+    [[nodiscard]] status set_multicast(const multicast_options& options);
+    /// Nothing is filled in when there is no socket to ask.
+    [[nodiscard]] multicast_options multicast() const noexcept;
 
     /// The endpoint's ledger; readable after close, and after the loop is gone (as it stood then).
     /// Of a handle that was moved from: all zero.

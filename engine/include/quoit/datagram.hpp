@@ -85,7 +85,7 @@ class datagram_view {
     [[nodiscard]] address peer() const noexcept { return fields_.peer; }
 
     // What udp_options::received_metadata asked for; otherwise, or where the kernel did not say,
-    // empty.
+    // empty. local() is there whenever it is known (reply_source).
     [[nodiscard]] std::optional<address> local() const noexcept;
     [[nodiscard]] std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> received_at()
         const noexcept;

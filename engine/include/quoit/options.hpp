@@ -14,11 +14,13 @@
 #pragma once
 
 #include <quoit/address.hpp>
+#include <quoit/interface.hpp>
 #include <quoit/time.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -79,6 +81,17 @@ enum class offload : std::uint8_t {
     return "?";
 }
 
+/// What an answer is sent from (reply(), and sending a datagram back to its sender) by an endpoint
+/// that is bound to every interface. A client that is connected takes an answer only from the
+/// address it wrote to, which is not always the one that the route back would choose.
+enum class reply_source : std::uint8_t {
+    automatic,  ///< the address the request was sent to; of a request to a group or to everybody,
+                ///< the one its interface has for the sender (IPv4) or that the route chooses
+                ///< (IPv6). Costs a control message per datagram in either direction (IP_PKTINFO,
+                ///< IPV6_PKTINFO); endpoints that are bound to one address pay nothing
+    by_route,   ///< what the route back chooses
+};
+
 /// What becomes of a descriptor that an endpoint is made of.
 enum class ownership : std::uint8_t {
     take,       ///< it is the endpoint's from the call on, even when the call fails: it closes it
@@ -95,7 +108,8 @@ enum class pinning : std::uint8_t {
 /// Off by default: each costs a control message per datagram.
 enum class metadata : std::uint8_t {
     none = 0,
-    local_address = 1,  ///< the address it was sent to (IP_PKTINFO, IPV6_RECVPKTINFO)
+    local_address = 1,  ///< the address it was sent to (IP_PKTINFO, IPV6_RECVPKTINFO); known anyway
+                        ///< where reply_source needs it
     timestamp = 2,      ///< when the kernel received it, CLOCK_REALTIME (SO_TIMESTAMPNS)
     tos = 4,            ///< the TOS byte or IPv6 traffic class (IP_RECVTOS, IPV6_RECVTCLASS)
     ttl = 8,            ///< the TTL or IPv6 hop limit on arrival (IP_RECVTTL, IPV6_RECVHOPLIMIT)
@@ -190,6 +204,10 @@ struct udp_options {
     /// SO_REUSEADDR. A hazard for unicast: a second socket that sets it too takes the traffic over
     /// (measured on Linux 6.18).
     bool reuse_address = false;
+    /// SO_REUSEADDR and SO_REUSEPORT: several multicast listeners on one port, each of which gets
+    /// what is sent to the groups it has joined. What is sent to the port by unicast goes to one
+    /// of them, of the kernel's choice.
+    bool listen_multiple = false;
     /// SO_BROADCAST. Without it sending to 255.255.255.255 is refused: permission denied.
     bool broadcast = false;
     /// Connected endpoints: each send is an immediate system call and reports a refusal itself,
@@ -201,6 +219,8 @@ struct udp_options {
     bool report_send_errors = false;
     /// See quoit::offload.
     quoit::offload offload = quoit::offload::automatic;
+    /// See quoit::reply_source.
+    quoit::reply_source reply_source = quoit::reply_source::automatic;
     /// SO_BUSY_POLL, up to 1 s; 0: what net.core.busy_read says. More than that needs
     /// CAP_NET_ADMIN: otherwise opening fails with EPERM.
     std::chrono::microseconds socket_busy_poll{0};
@@ -223,8 +243,31 @@ struct incoming_options {
     time_limit budget{};
 };
 
+/// Of a multicast group that is joined or left.
+struct group_options {
+    /// Where the group is listened to. Unspecified: where the route to the group leads; what
+    /// leaves a group names the interface it was joined on.
+    quoit::interface interface{};
+    /// Source-specific: only what this host sends is received. Several may be joined one by one.
+    ip source{};
+};
+
+/// How datagrams are sent to groups. Setting changes what is named and leaves the rest; getting
+/// fills everything in.
+struct multicast_options {
+    /// Routers they may pass, and one: 0 (this host) to 255. The kernel's default is 1, the local
+    /// network.
+    std::optional<int> ttl{};
+    /// Whether listeners on this host get them too. The kernel's default is yes.
+    std::optional<bool> loopback{};
+    /// Where they leave. Named by its IPv4 address, that is also what they are sent from.
+    /// Unspecified: where the route to the group leads.
+    std::optional<quoit::interface> interface{};
+};
+
 static_assert(await_safe<loop_options> && await_safe<udp_options> && await_safe<wait_options> &&
-              await_safe<batch_options> && await_safe<incoming_options>);
+              await_safe<batch_options> && await_safe<incoming_options> &&
+              await_safe<group_options> && await_safe<multicast_options>);
 
 /// What was asked of the kernel, what it granted, and the most it would grant, in bytes. Linux
 /// grants twice what is asked, because it counts its own book-keeping (socket(7)).

@@ -178,7 +178,7 @@ class port {
     status sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const address& to);
     /// Connected endpoints.
     status send(endpoint_id endpoint, std::span<const byte_view> pieces);
-    /// To its sender, or to `to`, straight from the receive buffer; from the socket it came to. The
+    /// To its sender (as reply()), or to `to`, straight from the receive buffer. The
     /// datagram is taken over when the send is accepted, otherwise it stays the caller's.
     status send(endpoint_id endpoint, datagram&& received);
     status sendto(endpoint_id endpoint, datagram&& received, const address& to);
@@ -186,7 +186,7 @@ class port {
     /// something is queued before it; the kernel's errno otherwise.
     status try_sendto(endpoint_id endpoint, byte_view payload, const address& to);
     status try_send(endpoint_id endpoint, byte_view payload);
-    /// Answers a datagram from the socket it came to.
+    /// Answers a datagram from the socket, and the address, it came to (quoit::reply_source).
     status reply(endpoint_id endpoint, const datagram_view& to, byte_view payload);
     /// Every endpoint's queue, as far as the kernel takes it.
     void flush() noexcept;
@@ -206,6 +206,28 @@ class port {
     [[nodiscard]] buffer_sizes buffers(endpoint_id endpoint) const;
     [[nodiscard]] status set_broadcast(endpoint_id endpoint, bool allowed);
     [[nodiscard]] bool broadcast(endpoint_id endpoint) const noexcept;
+
+    // --- multicast groups ---
+    // An endpoint receives what is sent to groups that it has joined, whatever others on this host
+    // have (IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off), and on the port it is bound to. It
+    // must be bound to every interface, or to the group. Of several sockets, the one of the
+    // group's family joins. Groups are left when the socket is closed.
+    //
+    // Errors: errc::closed; errc::wrong_family; errc::invalid_option for an address that is no
+    // group; std::errc::no_such_device for an interface there is not, or no route to the group;
+    // std::errc::address_in_use for a group that was joined already; and
+    // std::errc::address_not_available for one that was not.
+
+    [[nodiscard]] status join_group(endpoint_id endpoint, const ip& group,
+                                    const group_options& options = {});
+    [[nodiscard]] status leave_group(endpoint_id endpoint, const ip& group,
+                                     const group_options& options = {});
+    /// Of all its sockets. Errors: errc::closed; errc::invalid_option;
+    /// std::errc::no_such_device.
+    [[nodiscard]] status set_multicast(endpoint_id endpoint, const multicast_options& options);
+    /// Of the first socket, as the kernel has it; nothing when there is none.
+    [[nodiscard]] multicast_options multicast(endpoint_id endpoint) const noexcept;
+
     /// The endpoint's ledger; readable until release().
     [[nodiscard]] quoit::stats stats(endpoint_id endpoint) const;
     /// All endpoints', closed and released ones included.

@@ -64,6 +64,11 @@ void read_one(int level, int type, bytes from, control_data& into) noexcept {
         if (!read(from, info)) return;
         std::memcpy(host.data(), &info.ipi_addr, host.size());
         into.local = ip::v4(host);
+        // The same for what was sent to this host alone. Otherwise the address of ours that the
+        // kernel would use towards the sender, never a group or a broadcast address (Linux
+        // net/ipv4/fib_frontend.c, fib_compute_spec_dst).
+        std::memcpy(host.data(), &info.ipi_spec_dst, host.size());
+        if (host != std::array<std::uint8_t, 4>{}) into.source = ip::v4(host);
     } else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) {
         in6_pktinfo info{};
         std::array<std::uint8_t, 16> host{};
@@ -72,6 +77,10 @@ void read_one(int level, int type, bytes from, control_data& into) noexcept {
         // A scope belongs to link-local addresses only; elsewhere it would make equal ones differ.
         const bool is_link_local = host[0] == 0xfe && (host[1] & 0xc0) == 0x80;
         into.local = ip::v6(host, is_link_local ? info.ipi6_ifindex : 0);
+        // A group answers nothing; of an IPv4 address in IPv6's clothes it cannot be told whether
+        // it is everybody's.
+        const bool is_mapped = IN6_IS_ADDR_V4MAPPED(&info.ipi6_addr) != 0;
+        if (!into.local->is_multicast() && !is_mapped) into.source = into.local;
     } else if (level == IPPROTO_IP && type == IP_TOS) {
         std::uint8_t tos = 0;  // one byte, unlike all others
         if (read(from, tos)) into.tos = tos;

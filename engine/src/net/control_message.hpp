@@ -21,6 +21,8 @@ struct control_data {
     bool is_valid = true;           // every length made sense
     std::uint16_t gro_segment = 0;  // UDP_GRO: an int since Linux 5.0, 1..65535; 0: none
     std::optional<ip> local;        // IP_PKTINFO, IPV6_PKTINFO: where it was sent to
+    std::optional<ip> source;       // likewise: what an answer to it is sent from; with a scope,
+                                    // through that interface
     std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> received_at;  // SO_TIMESTAMPNS
     std::optional<std::uint8_t> tos;  // IP_TOS (one byte) or IPV6_TCLASS (an int)
     std::optional<std::uint8_t> ttl;  // IP_TTL or IPV6_HOPLIMIT (ints)

@@ -4,6 +4,7 @@
 // found by trying, never from these.
 #pragma once
 
+#include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
@@ -18,4 +19,7 @@
 #endif
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55  // since Linux 4.12, <asm-generic/socket.h>
+#endif
+#ifndef IPV6_MULTICAST_ALL
+#define IPV6_MULTICAST_ALL 29  // since Linux 4.20, <linux/in6.h>
 #endif

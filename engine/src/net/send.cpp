@@ -20,18 +20,45 @@ namespace {
 // Per system call. More gain little (the call's own cost is spread over 64) and cost stack.
 constexpr std::size_t messages_per_call = 64;
 
-// One control message of a u16, although the socket option of the same name takes an int (Linux
-// net/ipv4/udp.c, __udp_cmsg_send).
-struct segment_control {
-    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(std::uint16_t))> bytes;
-
-    void write(std::uint16_t segment) noexcept {
-        const cmsghdr header{
-            .cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
-        bytes = {};
-        std::memcpy(bytes.data(), &header, sizeof header);
-        std::memcpy(bytes.data() + CMSG_LEN(0), &segment, sizeof segment);
+// What is said about a message beside its bytes: UDP_SEGMENT, IP_PKTINFO or IPV6_PKTINFO, neither.
+class send_control {
+  public:
+    // Of a u16, although the socket option of the same name takes an int (Linux net/ipv4/udp.c,
+    // __udp_cmsg_send).
+    void add_segment(std::uint16_t segment) noexcept { add(SOL_UDP, UDP_SEGMENT, segment); }
+    void add_source(const ip& from) noexcept {
+        if (from.family() == family::ipv6) {
+            in6_pktinfo info{};
+            std::memcpy(&info.ipi6_addr, from.bytes().data(), sizeof info.ipi6_addr);
+            info.ipi6_ifindex = from.scope();
+            add(IPPROTO_IPV6, IPV6_PKTINFO, info);
+        } else {
+            in_pktinfo info{};
+            std::memcpy(&info.ipi_spec_dst, from.bytes().data(), sizeof info.ipi_spec_dst);
+            add(IPPROTO_IP, IP_PKTINFO, info);
+        }
     }
+    void attach_to(msghdr& message) noexcept {
+        message.msg_control = bytes_.data();
+        message.msg_controllen = size_;
+    }
+    void clear() noexcept { size_ = 0; }
+
+  private:
+    template <class T>
+    void add(int level, int type, const T& value) noexcept {
+        const cmsghdr header{
+            .cmsg_len = CMSG_LEN(sizeof value), .cmsg_level = level, .cmsg_type = type};
+        std::byte* const here = bytes_.data() + size_;
+        std::memset(here, 0, CMSG_SPACE(sizeof value));
+        std::memcpy(here, &header, sizeof header);
+        std::memcpy(here + CMSG_LEN(0), &value, sizeof value);
+        size_ += CMSG_SPACE(sizeof value);
+    }
+
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(std::uint16_t)) +
+                                               CMSG_SPACE(sizeof(in6_pktinfo))> bytes_;
+    std::size_t size_;
 };
 
 }  // namespace
@@ -39,7 +66,7 @@ struct segment_control {
 send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
     // Not initialised on purpose: only what is used is written, just before the call.
     std::array<mmsghdr, messages_per_call> headers;
-    std::array<segment_control, messages_per_call> controls;
+    std::array<send_control, messages_per_call> controls;
     std::array<socket_address, messages_per_call> names;
 
     // The last: those before may be from the time when it had another peer or none.
@@ -60,11 +87,11 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
                 header.msg_name = names[i].get();
                 header.msg_namelen = names[i].size();
             }
-            if (message.segment != 0) {
-                controls[i].write(message.segment);
-                header.msg_control = controls[i].bytes.data();
-                header.msg_controllen = controls[i].bytes.size();
-            }
+            if (message.segment == 0 && message.from == nullptr) continue;
+            controls[i].clear();
+            if (message.segment != 0) controls[i].add_segment(message.segment);
+            if (message.from != nullptr) controls[i].add_source(*message.from);
+            controls[i].attach_to(header);
         }
         const int sent = system::send_many(fd, std::span(headers).first(batch.size()),
                                            MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -30,6 +30,8 @@ struct outgoing {
     std::span<const iovec> pieces;
     /// Null on a connected socket.
     const address* to = nullptr;
+    /// What it is sent from; null: what the route chooses. An IPv6 scope is the interface.
+    const ip* from = nullptr;
     /// Of a run: bytes of each datagram but the last, which may be shorter. 0: one datagram.
     std::uint16_t segment = 0;
     /// Datagrams. The kernel takes all of them or none.

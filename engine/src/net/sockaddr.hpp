@@ -39,6 +39,11 @@ class socket_address {
 [[nodiscard]] std::optional<address> from_sockaddr(std::span<const std::byte> name) noexcept;
 
 /// AF_INET, AF_INET6 or AF_UNSPEC.
+/// 0.0.0.0 or ::
+[[nodiscard]] constexpr bool is_every_interface(const ip& host) noexcept {
+    return host == ip::v4({}) || host == ip::v6({});
+}
+
 [[nodiscard]] int domain_of(family of) noexcept;
 
 }  // namespace quoit::detail

@@ -50,8 +50,14 @@ int udp_socket::set_options(const udp_options& options) noexcept {
     // A kernel that knows UDP_SEGMENT gets it per message; an adopted socket may have it on.
     if (find_offload_support().has_segment) socket.try_set(SOL_UDP, UDP_SEGMENT, 0);
     socket.try_set(SOL_UDP, UDP_GRO, has_gro_ ? 1 : 0);
-    if (options.reuse_port) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
-    if (options.reuse_address) socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
+    // A socket receives what is sent to groups it has joined itself, not any that somebody on this
+    // host has. IPV6_MULTICAST_ALL since Linux 4.20. Who shares a socket may rely on the opposite.
+    if (!is_shared_ && is_v6) socket.try_set(IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
+    if (!is_shared_ && !is_v6) socket.try_set(IPPROTO_IP, IP_MULTICAST_ALL, 0);
+    const bool reuses_port = options.reuse_port || options.listen_multiple;
+    const bool reuses_address = options.reuse_address || options.listen_multiple;
+    if (reuses_port) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
+    if (reuses_address) socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
     if (options.broadcast) socket.set(SOL_SOCKET, SO_BROADCAST, 1);
     if (options.receive_buffer_size != 0) {
         socket.set(SOL_SOCKET, SO_RCVBUF, to_int(options.receive_buffer_size));

@@ -9,14 +9,6 @@
 
 namespace quoit::detail {
 
-namespace {
-
-bool is_every_interface(const ip& host) noexcept {
-    return host == ip::v4({}) || host == ip::v6({}) || host.family() == family::unspecified;
-}
-
-}  // namespace
-
 // As the kernel sees it: 0.0.0.0 means this host.
 void udp_socket::read_peer_name() noexcept {
     socket_address name;
@@ -38,7 +30,9 @@ int udp_socket::connect_once(const address& peer) noexcept {
 
 status udp_socket::connect_to(const address& peer) {
     const std::optional<address> former = peer_;
-    if (former && is_every_interface(bound_.host())) {
+    const bool is_bound =
+        bound_.family() != family::unspecified && !is_every_interface(bound_.host());
+    if (former && !is_bound) {
         if (status freed = disconnect(); !freed) return freed;
     }
     const int error = connect_once(peer);

@@ -36,6 +36,9 @@ struct socket_state {
     // That sendmmsg(2) kept to itself (net/send.hpp): told with the next refusal that is heard of,
     // forgotten when a datagram comes instead.
     std::uint32_t refusals_unconfirmed = 0;
+    std::uint32_t multicast_index = 0;  // of the interface that was set; 0: none
+    // It is bound to every interface, and messages say where they were sent to.
+    bool knows_destinations = false;
     bool is_unflushed = false;  // listed as having something to send
     bool is_blocked = false;    // waits to be writable
     bool is_leaving = false;    // its detach has been ordered

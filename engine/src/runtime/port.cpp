@@ -326,22 +326,16 @@ std::size_t port::readable_count(endpoint_id endpoint) const noexcept {
     return found == nullptr ? 0 : found->received.readable_count();
 }
 
-namespace {
-
-constexpr std::uint32_t no_tag = ~std::uint32_t{0};
-
-}  // namespace
-
 status port::sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const address& to) {
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr) return errc::closed;
-    return implementation_->send(*found, pieces, &to, no_tag);
+    return implementation_->send(*found, pieces, &to);
 }
 
 status port::send(endpoint_id endpoint, std::span<const byte_view> pieces) {
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr) return errc::closed;
-    return implementation_->send(*found, pieces, nullptr, no_tag);
+    return implementation_->send(*found, pieces, nullptr);
 }
 
 status port::send(endpoint_id endpoint, datagram&& received) {
@@ -371,7 +365,7 @@ status port::reply(endpoint_id endpoint, const datagram_view& to, byte_view payl
     auto* const found = implementation_->find(endpoint);
     if (found == nullptr) return errc::closed;
     const address peer = to.peer();
-    return implementation_->send(*found, std::span(&payload, 1), &peer, to.fields().socket);
+    return implementation_->send(*found, std::span(&payload, 1), &peer, &to.fields());
 }
 
 void port::flush() noexcept { implementation_->flush(); }

@@ -38,7 +38,8 @@ result<endpoint_id> port::implementation::adopt(int descriptor, ownership how,
     if (!peer && wanted == connectedness::connected) {
         return failure(errc::not_connected, adopting(descriptor) + ": it has no peer");
     }
-    udp_options of_socket = detail::for_socket(made->local().family(), options);
+    udp_options of_socket = peer ? detail::for_socket(made->local().family(), options)
+                                 : detail::for_server_socket(made->local(), options);
     // Whoever shares it reads datagrams, unless it was said that all are prepared for trains.
     const bool is_shared = how == ownership::duplicate;
     if (is_shared && options.offload == offload::automatic) of_socket.offload = offload::off;

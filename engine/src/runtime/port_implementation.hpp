@@ -6,6 +6,7 @@
 // Single-threaded but for wake(); see quoit/port.hpp.
 #pragma once
 
+#include "net/multicast.hpp"
 #include "runtime/endpoint.hpp"
 
 #include <quoit/port.hpp>
@@ -43,6 +44,13 @@ class port::implementation final : private detail::event_sink {
     status reconnect(detail::endpoint_state& endpoint, const address& peer);
     status disconnect(detail::endpoint_state& endpoint);
 
+    // --- port_groups.cpp ---
+    status change_group(detail::endpoint_state& endpoint, const ip& group,
+                        const group_options& options, detail::membership what);
+    status set_multicast(detail::endpoint_state& endpoint, const multicast_options& options);
+    [[nodiscard]] multicast_options multicast(
+        const detail::endpoint_state& endpoint) const noexcept;
+
     // --- port_turn.cpp ---
     result<std::size_t> turn(clock::time_point deadline, port_events& events);
     void wake() noexcept;
@@ -53,7 +61,7 @@ class port::implementation final : private detail::event_sink {
 
     // --- port_send.cpp ---
     status send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
-                const address* to, std::uint32_t tag_preferred);
+                const address* to, const detail::datagram_fields* request = nullptr);
     status send(detail::endpoint_state& endpoint, datagram&& received, const address* to);
     status try_send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
                     const address* to);
@@ -96,6 +104,8 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] endpoint_id add_endpoint(std::vector<detail::udp_socket> opened,
                                            std::optional<address> peer, const udp_options& options);
     [[nodiscard]] std::uint32_t free_tag();
+    [[nodiscard]] detail::socket_state* listener_for(detail::endpoint_state& endpoint,
+                                                     const ip& group) noexcept;
     [[nodiscard]] status may_change_peer(const detail::endpoint_state& endpoint,
                                          std::string_view doing) const;
     status change_peer(detail::endpoint_state& endpoint, const address* peer);
@@ -137,6 +147,9 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::socket_state* sender_for(detail::endpoint_state& endpoint,
                                                    const address* to,
                                                    std::uint32_t tag_preferred) noexcept;
+    [[nodiscard]] static std::optional<ip> source_for(
+        const detail::endpoint_state& endpoint, const detail::socket_state& sender,
+        const address* to, const detail::datagram_fields* request) noexcept;
     [[nodiscard]] bool send_next(detail::endpoint_state& endpoint, datagram&& received,
                                  const address* to);
     [[nodiscard]] bool has_room(detail::endpoint_state& endpoint, detail::socket_state& one,

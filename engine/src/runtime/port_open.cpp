@@ -19,6 +19,7 @@ namespace quoit {
 namespace {
 
 using detail::endpoint_state;
+using detail::for_server_socket;
 using detail::for_socket;
 using detail::no_socket_left;
 using detail::order_kind;
@@ -41,7 +42,7 @@ result<endpoint_id> port::implementation::open(std::span<const address> where,
             causes.emplace_back(make_error_code(errc::invalid_address), "listen on no address");
             continue;
         }
-        auto made = detail::udp_socket::listen(one, for_socket(one.family(), options));
+        auto made = detail::udp_socket::listen(one, for_server_socket(one, options));
         if (made) {
             opened.push_back(*std::move(made));
         } else {
@@ -68,11 +69,12 @@ result<endpoint_id> port::implementation::open_every_interface(std::uint16_t por
     const int attempts_max = port_number == 0 ? 16 : 1;
     result<detail::udp_socket> v6 = failure(errc::closed);
     for (int attempt = 0; attempt < attempts_max; ++attempt) {
-        auto v4 = detail::udp_socket::listen({ip::v4({0, 0, 0, 0}), port_number},
-                                             for_socket(family::ipv4, options));
+        const address all_v4(ip::v4({}), port_number);
+        auto v4 = detail::udp_socket::listen(all_v4, for_server_socket(all_v4, options));
         if (!v4) return std::unexpected(v4.error());
         const std::uint16_t number = v4->local().port();
-        v6 = detail::udp_socket::listen({ip::v6({}), number}, for_socket(family::ipv6, options));
+        const address all_v6(ip::v6({}), number);
+        v6 = detail::udp_socket::listen(all_v6, for_server_socket(all_v6, options));
         const bool has_no_v6 = !v6 && (v6.error() == std::errc::address_family_not_supported ||
                                        v6.error() == std::errc::address_not_available);
         if (!v6 && !has_no_v6) continue;
@@ -174,9 +176,13 @@ void port::implementation::add_socket(endpoint_state& endpoint, detail::udp_sock
     one.owner = workers_[one.worker_index].get();
 
     const bool has_gro = one.socket.has_gro();
-    const detail::message_layout layout =
-        detail::layout_of(one.local.family(), endpoint.options, has_gro);
-    const bool is_small = !has_gro && detail::fits_small_buffer(layout, endpoint.options);
+    const family of = one.local.family();
+    const udp_options wanted = endpoint.peer ? for_socket(of, endpoint.options)
+                                             : for_server_socket(one.local, endpoint.options);
+    one.knows_destinations =
+        !endpoint.peer && detail::needs_destinations(one.local, endpoint.options);
+    const detail::message_layout layout = detail::layout_of(of, wanted, has_gro);
+    const bool is_small = !has_gro && detail::fits_small_buffer(layout, wanted);
     if (endpoint.peer) one.queue.connected();
     if (endpoint.options.offload == offload::off || !detail::find_offload_support().has_segment) {
         one.queue.turn_segmentation_off();

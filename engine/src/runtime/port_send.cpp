@@ -2,6 +2,7 @@
 //
 // Sending: what is known locally is refused at the call; the rest is queued, flushed in order, and
 // what becomes of it is counted (runtime/send_queue.hpp has the error policy).
+#include "net/control_message.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
 
@@ -19,6 +20,8 @@ using detail::socket_state;
 // messages, or as many bytes as are still in the cache.
 constexpr std::size_t flush_at_runs = 64;
 constexpr std::size_t flush_at_bytes = 256U << 10U;
+
+constexpr std::uint32_t no_tag = ~std::uint32_t{0};
 
 constexpr ip broadcast_host = ip::v4({255, 255, 255, 255});
 
@@ -68,17 +71,29 @@ socket_state* port::implementation::sender_for(endpoint_state& endpoint, const a
     return first;
 }
 
+// What an answer leaves from; nothing: what the route chooses, or what the socket is bound to.
+std::optional<ip> port::implementation::source_for(
+    const endpoint_state& endpoint, const socket_state& sender, const address* to,
+    const detail::datagram_fields* request) noexcept {
+    if (!sender.knows_destinations || request == nullptr || to == nullptr) return std::nullopt;
+    // One that came elsewhere, or is sent on to somebody else, is no request to be answered.
+    const bool is_answer = !endpoint.peer && request->socket == sender.tag && *to == request->peer;
+    if (!is_answer || request->control_size == 0) return std::nullopt;
+    return detail::parse_control({request->control, request->control_size}).source;
+}
+
 status port::implementation::send(endpoint_state& endpoint, std::span<const byte_view> pieces,
-                                  const address* to, std::uint32_t tag_preferred) {
+                                  const address* to, const detail::datagram_fields* request) {
     const std::size_t size = size_of(pieces);
     if (const std::error_code refused = check(endpoint, size, to)) return refused;
-    socket_state& one = *sender_for(endpoint, to, tag_preferred);
+    socket_state& one = *sender_for(endpoint, to, request != nullptr ? request->socket : no_tag);
     if (endpoint.options.report_refused_on_send && endpoint.peer && one.queue.is_empty()) {
         status sent = try_send(endpoint, pieces, to);
         if (sent || sent != errc::would_block) return sent;
     }
     if (!has_room(endpoint, one, size)) return errc::would_block;
-    one.queue.push(pieces, endpoint.peer ? nullptr : to);
+    const std::optional<ip> from = source_for(endpoint, one, to, request);
+    one.queue.push(pieces, endpoint.peer ? nullptr : to, from ? &*from : nullptr);
     queued(endpoint, one);
     return {};
 }
@@ -116,20 +131,21 @@ bool port::implementation::send_next(endpoint_state& endpoint, datagram&& receiv
 
 status port::implementation::send(endpoint_state& endpoint, datagram&& received,
                                   const address* to) {
-    const std::uint32_t tag = received.view().fields().socket;
     if (send_next(endpoint, std::move(received), to)) return {};
     if (const std::error_code refused = check(endpoint, received.size(), to)) return refused;
-    socket_state& one = *sender_for(endpoint, to, tag);
+    const detail::datagram_fields& request = received.view().fields();
+    socket_state& one = *sender_for(endpoint, to, request.socket);
     // A lease never waits for writability; bytes of its own are copied as any others.
     if (one.is_blocked || !received.is_lease() || endpoint.options.report_refused_on_send) {
         const byte_view payload(received);
-        status sent = send(endpoint, std::span(&payload, 1), to, tag);
+        status sent = send(endpoint, std::span(&payload, 1), to, &request);
         if (sent) received = datagram();
         return sent;
     }
     if (!has_room(endpoint, one, received.size())) return errc::would_block;
     if (one.is_blocked) return send(endpoint, std::move(received), to);  // since just now
-    one.queue.push(std::move(received), endpoint.peer ? nullptr : to);
+    const std::optional<ip> from = source_for(endpoint, one, to, &request);
+    one.queue.push(std::move(received), endpoint.peer ? nullptr : to, from ? &*from : nullptr);
     queued(endpoint, one);
     return {};
 }
@@ -150,7 +166,7 @@ status port::implementation::try_send(endpoint_state& endpoint, std::span<const 
                                       const address* to) {
     const std::size_t size = size_of(pieces);
     if (const std::error_code refused = check(endpoint, size, to)) return refused;
-    socket_state& one = *sender_for(endpoint, to, ~std::uint32_t{0});
+    socket_state& one = *sender_for(endpoint, to, no_tag);
     if (!one.queue.is_empty()) flush(one);
     if (!one.queue.is_empty()) return errc::would_block;
     std::vector<std::byte> gathered;

@@ -15,34 +15,49 @@ constexpr std::size_t batch_pieces_max = 1024;
 
 // --- queueing ---
 
-void send_queue::push(std::span<const byte_view> pieces, const address* to) {
+void send_queue::push(std::span<const byte_view> pieces, const address* to, const ip* from) {
     const std::size_t offset = bytes_.size();
     for (const byte_view& piece : pieces) {
         bytes_.insert(bytes_.end(), piece.data(), piece.data() + piece.size());
     }
     const auto size = static_cast<std::uint32_t>(bytes_.size() - offset);
+    const std::uint32_t source = find_source(from);
     if (takes(size, to)) {
         const entry& last = entries_.back();
-        if (last.pool == nullptr && last.offset + last.size == offset) return extend(size);
+        const bool is_behind = last.pool == nullptr && last.offset + last.size == offset;
+        if (is_behind && last.from == source) return extend(size);
     }
-    append(size, to).offset = offset;
+    append(size, to, source).offset = offset;
 }
 
-void send_queue::push(datagram&& received, const address* to) {
+void send_queue::push(datagram&& received, const address* to, const ip* from) {
     if (push_next(std::move(received), to)) return;
     buffer_pool* const pool = lease_access::pool(received);
     if (pool == nullptr) {
         const byte_view payload(received);
-        push(std::span(&payload, 1), to);
+        push(std::span(&payload, 1), to, from);
         received = datagram();
         return;
     }
-    entry& made = append(static_cast<std::uint32_t>(received.size()), to);
+    entry& made = append(static_cast<std::uint32_t>(received.size()), to, find_source(from));
     made.pool = pool;
     made.buffer = lease_access::buffer(received);
     made.data = received.payload().data();
     lease_access::take_over(received);
     ++leases_;
+}
+
+// Where it stands in sources_, from 1. Few are looked at: one that stands there twice only keeps
+// two runs apart.
+std::uint32_t send_queue::find_source(const ip* from) {
+    constexpr std::size_t looked_at_max = 8;
+    if (from == nullptr) return 0;
+    const std::size_t end = sources_.size();
+    for (std::size_t i = end; i > 0 && end - i < looked_at_max; --i) {
+        if (sources_[i - 1] == *from) return static_cast<std::uint32_t>(i);
+    }
+    sources_.push_back(*from);
+    return static_cast<std::uint32_t>(end + 1);
 }
 
 void send_queue::disconnected(const address& former) {
@@ -54,9 +69,10 @@ void send_queue::disconnected(const address& former) {
     }
 }
 
-send_queue::entry& send_queue::append(std::uint32_t size, const address* to) {
+send_queue::entry& send_queue::append(std::uint32_t size, const address* to, std::uint32_t from) {
     entry& made = entries_.emplace_back();
     made.size = made.segment = size;
+    made.from = from;
     if (to != nullptr) {
         made.to = *to;
         made.has_to = true;
@@ -83,6 +99,7 @@ std::span<const outgoing> send_queue::gather() {
 outgoing send_queue::next_message(position& at) {
     const entry& first = entries_[at.index];
     const address* const to = first.destination();
+    const std::uint32_t source = first.from;
     const bool is_plain = plain_left_ > batch_.size();  // those before are one datagram each
     const std::size_t first_piece = pieces_.size();
     const std::uint32_t remaining = first.size - at.taken * first.segment;
@@ -95,7 +112,9 @@ outgoing send_queue::next_message(position& at) {
         const entry& next = entries_[at.index];
         const bool is_tail = count > 0 && next.segment != segment;
         if (count > 0) {
-            if (!next.goes_to(to) || next.size == 0 || next.segment > segment) break;
+            if (!next.goes_to(to) || next.from != source || next.size == 0 ||
+                next.segment > segment)
+                break;
             if (is_tail && next.count > 1) break;
         }
         const std::uint32_t taken = std::min(count_max - count, next.count - at.taken);
@@ -105,6 +124,7 @@ outgoing send_queue::next_message(position& at) {
     }
     return {.pieces = std::span(pieces_).subspan(first_piece),
             .to = to,
+            .from = source == 0 ? nullptr : &sources_[source - 1],
             .segment = count > 1 ? static_cast<std::uint16_t>(segment) : std::uint16_t{0},
             .count = static_cast<std::uint16_t>(count)};
 }
@@ -218,6 +238,7 @@ void send_queue::keep() {
 void send_queue::clear() noexcept {
     entries_.clear();
     bytes_.clear();
+    sources_.clear();
     head_ = bytes_dead_ = 0;
 }
 

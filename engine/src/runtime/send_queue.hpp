@@ -75,11 +75,12 @@ class send_queue {
     /// Before the first push: nothing is coalesced.
     void turn_segmentation_off() noexcept { segmentation_.turn_off(); }
 
-    /// `to`: null on a connected socket.
-    void push(std::span<const byte_view> pieces, const address* to);
+    /// `to`: null on a connected socket. `from`: what it is sent from, null: what the route chooses.
+    void push(std::span<const byte_view> pieces, const address* to, const ip* from = nullptr);
     /// Straight from its buffer; one with bytes of its own is copied. `to` may be a part of it.
-    void push(datagram&& received, const address* to);
-    /// As push(), but only if it lies right behind the datagram pushed last and goes to the same
+    void push(datagram&& received, const address* to, const ip* from = nullptr);
+    /// As push(), from what that one is sent from (whoever came in one buffer had one destination),
+    /// but only if it lies right behind the datagram pushed last and goes to the same
     /// place: then all that could be said against it was looked at before. Otherwise nothing
     /// happens.
     [[nodiscard]] bool push_next(datagram&& received, const address* to) noexcept {
@@ -167,6 +168,7 @@ class send_queue {
         address to;
         bool has_to = false;
         bool is_resent = false;
+        std::uint32_t from = 0;       // in sources_, counted from 1; 0: what the route chooses
         buffer_pool* pool = nullptr;  // null: the payload lies in bytes_
         const std::byte* data = nullptr;
         std::uint32_t buffer = 0;
@@ -190,7 +192,8 @@ class send_queue {
         std::uint32_t taken = 0;
     };
 
-    [[nodiscard]] entry& append(std::uint32_t size, const address* to);
+    [[nodiscard]] entry& append(std::uint32_t size, const address* to, std::uint32_t from);
+    [[nodiscard]] std::uint32_t find_source(const ip* from);
     // Whether the last run could have this datagram too, if it lies behind it.
     [[nodiscard]] bool takes(std::uint32_t size, const address* to) const noexcept {
         if (is_empty()) return false;
@@ -233,6 +236,7 @@ class send_queue {
     bool is_connected_ = false;
     segmentation segmentation_;
     std::uint32_t plain_left_ = 0;  // datagrams at the front that are sent plain
+    std::vector<ip> sources_;       // few: addresses that this host has
     std::vector<outgoing> batch_;
     std::vector<iovec> pieces_;
 };

@@ -4,6 +4,7 @@
 #include "backend/buffer_pool.hpp"
 #include "base/cache_line.hpp"
 #include "net/control_message.hpp"
+#include "net/sockaddr.hpp"
 
 #include <string>
 
@@ -43,6 +44,17 @@ udp_options for_socket(family of, udp_options options) noexcept {
         options.offload = is_small ? offload::off : offload::on;
     }
     return options;
+}
+
+bool needs_destinations(const address& where, const udp_options& options) noexcept {
+    return options.reply_source == reply_source::automatic && is_every_interface(where.host());
+}
+
+udp_options for_server_socket(const address& where, udp_options options) noexcept {
+    if (needs_destinations(where, options)) {
+        options.received_metadata = options.received_metadata | metadata::local_address;
+    }
+    return for_socket(where.family(), options);
 }
 
 std::unexpected<error> no_socket_left(const loop_options& options) {

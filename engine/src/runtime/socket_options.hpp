@@ -21,6 +21,11 @@ namespace quoit::detail {
 /// are large anyway.
 [[nodiscard]] udp_options for_socket(family of, udp_options options) noexcept;
 
+/// The same for one that is bound there and has no peer: where reply_source needs it, each datagram
+/// says where it was sent to.
+[[nodiscard]] udp_options for_server_socket(const address& where, udp_options options) noexcept;
+[[nodiscard]] bool needs_destinations(const address& where, const udp_options& options) noexcept;
+
 [[nodiscard]] std::unexpected<error> no_socket_left(const loop_options& options);
 
 }  // namespace quoit::detail

@@ -123,6 +123,32 @@ TEST(control_message, ALinkLocalAddressKeepsTheInterfaceAsItsScope) {
     EXPECT_EQ(parse_one(IPPROTO_IPV6, IPV6_PKTINFO, info).local, ip("fe80::9%7"));
 }
 
+// --- what an answer is sent from ---
+
+TEST(control_message, OverIpv4AnAnswerComesFromTheAddressOfOursThatTheKernelNames) {
+    in_pktinfo info = pktinfo_of_localhost();
+    EXPECT_FALSE(parse_one(IPPROTO_IP, IP_PKTINFO, info).source) << "it names none";
+    info.ipi_addr.s_addr = htonl(0xe4000005);  // 228.0.0.5
+    info.ipi_spec_dst.s_addr = htonl(0x7f000002);
+    const control_data found = parse_one(IPPROTO_IP, IP_PKTINFO, info);
+    EXPECT_EQ(found.local, ip("228.0.0.5"));
+    EXPECT_EQ(found.source, ip("127.0.0.2"));
+}
+
+TEST(control_message, OverIpv6AnAnswerComesFromWhereItWasSentToButNotFromAGroup) {
+    const auto source_of = [](const ip& destination) {
+        in6_pktinfo info{};
+        std::ranges::copy(destination.bytes(), info.ipi6_addr.s6_addr);
+        info.ipi6_ifindex = 7;
+        return parse_one(IPPROTO_IPV6, IPV6_PKTINFO, info).source;
+    };
+    EXPECT_EQ(source_of("fd00::2"), ip("fd00::2"));
+    EXPECT_EQ(source_of("fe80::2"), ip("fe80::2%7"));
+    EXPECT_FALSE(source_of("ff15::7"));
+    EXPECT_FALSE(source_of("ff02::1"));
+    EXPECT_FALSE(source_of("::ffff:255.255.255.255")) << "it may be everybody's";
+}
+
 TEST(control_message, UnknownTypesArePassedOver) {
     bytes control;
     append(control, SOL_SOCKET, 12345, std::array<std::byte, 40>{});

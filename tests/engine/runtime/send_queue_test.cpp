@@ -210,6 +210,32 @@ TEST_F(send_queue_test, AMessageThatIsRefusedTwiceIsLost) {
     EXPECT_EQ(ledger_.reasons[0].error, ENETUNREACH);
 }
 
+TEST_F(send_queue_test, WhatWaitsWhenThePeerChangesKeepsItsDestination) {
+    plain_queue queue;
+    queue.connected();
+    const address next("127.0.0.3", 9);
+    push(queue, "to the first", nullptr);
+    queue.disconnected(somebody);
+    queue.connected();
+    push(queue, "to the second", nullptr);
+    queue.disconnected(next);
+    push(queue, "anywhere");
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(sent_, (strings{"to the first", "to the second", "anywhere"}));
+    EXPECT_EQ(destinations_, (std::vector<std::optional<address>>{somebody, next, somebody}));
+}
+
+TEST_F(send_queue_test, OnceConnectedARefusalIsNewsForWhatWasQueuedBeforeToo) {
+    plain_queue queue;
+    push(queue, "a", &somebody);
+    queue.connected();
+    answers_ = {{.sent = 0, .error = ECONNREFUSED}};
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(refusals_, (std::vector<int>{ECONNREFUSED}));
+    EXPECT_EQ(sent_, (strings{"a"}));
+    EXPECT_EQ(ledger_.errors, 0U);
+}
+
 TEST_F(send_queue_test, WithADestinationARefusalIsAnErrorOfThisDatagram) {
     plain_queue queue;
     push(queue, "a", &somebody);
@@ -254,6 +280,7 @@ TEST_F(send_queue_test, AllocatesNothingOnceWarm) {
     plain_queue queue;
     sent_.reserve(10'000);
     destinations_.reserve(10'000);
+    sources_.reserve(10'000);
     trains_.reserve(10'000);
     const auto send_some = [&] {
         for (int i = 0; i < 64; ++i)

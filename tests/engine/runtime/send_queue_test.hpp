@@ -111,6 +111,7 @@ class send_queue_test : public ::testing::Test {
     std::deque<answer> answers_;
     strings sent_;
     std::vector<std::optional<address>> destinations_;
+    std::vector<ip> sources_;
     // Of each message that was sent.
     struct train {
         std::uint16_t segment = 0;
@@ -136,6 +137,7 @@ class send_queue_test : public ::testing::Test {
         result.error = said.error;
         for (const outgoing& one : messages.first(result.sent)) {
             sent_.push_back(test::text_of(one));
+            sources_.push_back(one.from == nullptr ? ip() : *one.from);
             destinations_.push_back(one.to == nullptr ? std::nullopt : std::optional(*one.to));
             trains_.push_back({.segment = one.segment, .count = one.count});
         }

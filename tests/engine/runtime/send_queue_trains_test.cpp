@@ -42,6 +42,50 @@ TEST_F(send_queue_trains, EqualDatagramsToOneDestinationAreOneMessage) {
     EXPECT_EQ(queue.count(), 0U);
 }
 
+TEST_F(send_queue_trains, DatagramsFromDifferentSourcesStayApart) {
+    send_queue queue;
+    const ip second("127.0.0.2");
+    const ip third("127.0.0.3");
+    const byte_view payload("same");
+    for (const ip* const from : {&second, &second, &third, &third, &second}) {
+        queue.push(std::span(&payload, 1), &somebody, from);
+    }
+    queue.push(std::span(&payload, 1), &somebody);
+    queue.push(lease("same"), &somebody);
+    queue.push(lease("same"), &somebody, &third);
+    queue.push(lease("same"), &somebody, &third);
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(trains_, (trains{{4, 2}, {4, 2}, {0, 1}, {4, 2}, {4, 2}}));
+    EXPECT_EQ(sources_, (std::vector<ip>{second, third, second, ip(), third}));
+    EXPECT_EQ(arrived(), repeated(9, "same"));
+}
+
+TEST_F(send_queue_trains, ATrainThatIsSentBackHasTheSourceOfItsFirst) {
+    send_queue queue;
+    const ip second("127.0.0.2");
+    for (datagram& one : train_lease(repeated(5, "same"))) {
+        if (!queue.push_next(std::move(one), &somebody)) {
+            queue.push(std::move(one), &somebody, &second);
+        }
+    }
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(trains_, (trains{{4, 5}}));
+    EXPECT_EQ(sources_, (std::vector<ip>{second}));
+}
+
+TEST_F(send_queue_trains, ASourceSurvivesWaitingForTheKernel) {
+    send_queue queue;
+    const ip second("127.0.0.2");
+    queue.push(lease("same"), &somebody, &second);
+    push(queue, "other size");
+    answers_ = {{.sent = 0, .error = EAGAIN}};
+    EXPECT_EQ(flush(queue), outcome::blocked);
+    const byte_view payload("same");
+    queue.push(std::span(&payload, 1), &somebody, &second);
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(sources_, (std::vector<ip>{second, ip(), second}));
+}
+
 TEST_F(send_queue_trains, ASingleDatagramIsSentWithoutASegment) {
     send_queue queue;
     push(queue, "alone");
