@@ -2,10 +2,11 @@
 #include "support/fake_backend.hpp"
 
 #include "base/assert.hpp"
-#include "base/file_descriptor.hpp"
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
 #include "support/messages.hpp"
+
+#include <quoit/file_descriptor.hpp>
 
 #include <netinet/in.h>
 #include <netinet/udp.h>

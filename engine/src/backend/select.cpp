@@ -2,11 +2,12 @@
 #include "backend/select.hpp"
 
 #include "backend/epoll/epoll_backend.hpp"
-#include "base/file_descriptor.hpp"
 #include "net/system.hpp"
 #if QUOIT_HAS_IO_URING
 #include "backend/io_uring/io_uring_backend.hpp"
 #endif
+
+#include <quoit/file_descriptor.hpp>
 
 #include <sys/resource.h>
 

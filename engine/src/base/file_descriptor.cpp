@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/file_descriptor.hpp"
+#include <quoit/file_descriptor.hpp>
 
 #include "base/assert.hpp"
 
@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-namespace quoit::detail {
+namespace quoit {
 
 void file_descriptor::close_keeping_errno(int fd) noexcept {
     // Descriptors are closed on the way out of failed calls, whose errno is still to be read.
@@ -18,4 +18,4 @@ void file_descriptor::close_keeping_errno(int fd) noexcept {
     errno = errno_before;
 }
 
-}  // namespace quoit::detail
+}  // namespace quoit

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "net/segmentation.hpp"
 
-#include "base/file_descriptor.hpp"
 #include "net/kernel_constants.hpp"
 #include "net/system.hpp"
+
+#include <quoit/file_descriptor.hpp>
 
 #include <netinet/in.h>
 

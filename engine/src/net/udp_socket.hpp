@@ -15,10 +15,9 @@
 // "connect ..." as context.
 #pragma once
 
-#include "base/file_descriptor.hpp"
-
 #include <quoit/address.hpp>
 #include <quoit/error.hpp>
+#include <quoit/file_descriptor.hpp>
 #include <quoit/options.hpp>
 
 #include <cstdint>

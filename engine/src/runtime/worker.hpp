@@ -18,9 +18,10 @@
 #pragma once
 
 #include "backend/backend.hpp"
-#include "base/file_descriptor.hpp"
 #include "base/parking.hpp"
 #include "base/spsc_queue.hpp"
+
+#include <quoit/file_descriptor.hpp>
 
 #include <array>
 #include <atomic>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "base/file_descriptor.hpp"
+#include <quoit/file_descriptor.hpp>
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 
 namespace {
 
-using quoit::detail::file_descriptor;
+using quoit::file_descriptor;
 
 static_assert(std::is_nothrow_move_constructible_v<file_descriptor>);
 static_assert(std::is_nothrow_move_assignable_v<file_descriptor>);

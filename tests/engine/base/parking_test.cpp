@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "base/parking.hpp"
 
-#include "base/file_descriptor.hpp"
 #include "base/spsc_queue.hpp"
+
+#include <quoit/file_descriptor.hpp>
 
 #include <gtest/gtest.h>
 
@@ -19,7 +20,7 @@
 
 namespace {
 
-using quoit::detail::file_descriptor;
+using quoit::file_descriptor;
 using quoit::detail::parking_flag;
 using quoit::detail::spsc_queue;
 

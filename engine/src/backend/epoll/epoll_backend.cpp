@@ -19,10 +19,10 @@
 #include "backend/epoll/epoll_backend.hpp"
 
 #include "base/assert.hpp"
-#include "base/file_descriptor.hpp"
 #include "net/system.hpp"
 
 #include <quoit/detail/chain.hpp>
+#include <quoit/file_descriptor.hpp>
 
 #include <netinet/in.h>
 #include <sys/epoll.h>

@@ -21,10 +21,10 @@
 #include "backend/io_uring/buffer_ring.hpp"
 #include "backend/io_uring/ring.hpp"
 #include "base/assert.hpp"
-#include "base/file_descriptor.hpp"
 #include "net/system.hpp"
 
 #include <quoit/detail/chain.hpp>
+#include <quoit/file_descriptor.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Owns a file descriptor: closes it when destroyed. Holds nothing (-1) when default-constructed,
-// moved from or released.
+// moved from or released. What the engine keeps its own descriptors in, and what those that a UNIX
+// datagram brought come in (unix_datagram::take_descriptors()).
+//
+//   for (quoit::file_descriptor& file : datagram.take_descriptors()) use(file.get());
 //
 // Thread safety: none; one thread at a time.
 // Errors: closing keeps errno and reports nothing. close(2) may fail on Linux, but the descriptor
@@ -12,13 +15,13 @@
 
 #include <utility>
 
-namespace quoit::detail {
+namespace quoit {
 
 class [[nodiscard]] file_descriptor {
   public:
     file_descriptor() noexcept = default;
 
-    // Takes ownership of `fd`; any negative value means none.
+    /// Takes ownership of `fd`; any negative value means none.
     explicit file_descriptor(int fd) noexcept : fd_(fd < 0 ? none : fd) {}
 
     file_descriptor(file_descriptor&& other) noexcept : fd_(other.release()) {}
@@ -33,21 +36,22 @@ class [[nodiscard]] file_descriptor {
 
     ~file_descriptor() { reset(); }
 
-    // Closes what is held, if anything.
+    /// Closes what is held, if anything.
     void reset() noexcept {
         if (is_open()) close_keeping_errno(release());
     }
 
-    // Closes what is held, if anything, and takes ownership of `fd`.
-    // REQUIRES: `fd` is not the descriptor held.
+    /// Closes what is held, if anything, and takes ownership of `fd`.
+    /// REQUIRES: `fd` is not the descriptor held.
     void reset(int fd) noexcept { *this = file_descriptor(fd); }
 
-    // Gives up ownership: the caller closes. -1 if nothing was held.
+    /// Gives up ownership: the caller closes. -1 if nothing was held.
     [[nodiscard]] int release() noexcept { return std::exchange(fd_, none); }
 
-    // The descriptor, still owned; -1 if nothing is held.
+    /// The descriptor, still owned; -1 if nothing is held.
     [[nodiscard]] int get() const noexcept { return fd_; }
     [[nodiscard]] bool is_open() const noexcept { return fd_ != none; }
+    [[nodiscard]] explicit operator bool() const noexcept { return is_open(); }
 
   private:
     static constexpr int none = -1;
@@ -57,4 +61,4 @@ class [[nodiscard]] file_descriptor {
     int fd_ = none;
 };
 
-}  // namespace quoit::detail
+}  // namespace quoit
