@@ -39,6 +39,8 @@
 #include <quoit/options.hpp>
 #include <quoit/payload.hpp>
 #include <quoit/stats.hpp>
+#include <quoit/unix_address.hpp>
+#include <quoit/unix_options.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -137,6 +139,15 @@ class port {
     /// somebody was faster. Errors: errc::not_connected.
     status disconnect(endpoint_id endpoint);
 
+    /// Binds a UNIX datagram socket; unnamed: autobind. A path that exists is never taken over; the
+    /// one that was made is removed when the endpoint closes, if it still is that file.
+    /// unix_datagram makes of what receive() returns one with its peer and its descriptors.
+    [[nodiscard]] result<endpoint_id> open_unix(const unix_address& where,
+                                                const unix_options& options = {});
+    /// Connected: only `peer` gets in. When it is gone a send counts as an error and receive()
+    /// hears of the refusal; when it is there again, by that name, sends reach it.
+    [[nodiscard]] result<endpoint_id> open_unix_connection(const unix_address& peer,
+                                                           const unix_options& options = {});
     /// Stops receiving; flushes what is queued, however long the kernel takes. Idempotent.
     void close(endpoint_id endpoint) noexcept;
     /// As close(), but drops what is queued.
@@ -188,6 +199,11 @@ class port {
     status try_send(endpoint_id endpoint, byte_view payload);
     /// Answers a datagram from the socket, and the address, it came to (quoit::reply_source).
     status reply(endpoint_id endpoint, const datagram_view& to, byte_view payload);
+    /// UNIX endpoints. Also refused: errc::invalid_address (an unnamed destination, one too long),
+    /// errc::message_too_long (above 65 527 bytes), and what is wrong with a descriptor.
+    status sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const unix_address& to,
+                  const ancillary& with = {});
+    status send(endpoint_id endpoint, std::span<const byte_view> pieces, const ancillary& with);
     /// Every endpoint's queue, as far as the kernel takes it.
     void flush() noexcept;
     void flush(endpoint_id endpoint) noexcept;
@@ -199,6 +215,10 @@ class port {
     /// One for each socket; empty for a stale id. Valid until release().
     [[nodiscard]] std::span<const address> local_addresses(endpoint_id endpoint) const noexcept;
     [[nodiscard]] std::optional<address> peer_address(endpoint_id endpoint) const noexcept;
+    /// Of UNIX endpoints; otherwise unnamed, and none.
+    [[nodiscard]] unix_address unix_local_address(endpoint_id endpoint) const noexcept;
+    [[nodiscard]] std::optional<unix_address> unix_peer_address(
+        endpoint_id endpoint) const noexcept;
     /// Of the first socket, to look at and to set options on, not to close; -1 when closed.
     [[nodiscard]] int descriptor(endpoint_id endpoint) const noexcept;
     /// What it was opened with, defaults filled in.

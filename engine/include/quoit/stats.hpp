@@ -6,7 +6,7 @@
 // nothing. They are read on the thread of the loop (or port) they belong to. At rest (no datagram
 // between a worker and its port) these hold, with both sides counted by different code:
 //
-//   (1) taken    == passed + dropped.invalid + dropped.late
+//   (1) taken    == passed + dropped.invalid + dropped.late + dropped.unnamed
 //   (2) passed   == delivered + dropped.queue_full + dropped.abandoned + waiting
 //   (3) accepted == sent + waiting + errors + dropped                        (sending)
 //
@@ -32,6 +32,7 @@ struct receive_stats {
         std::uint64_t invalid = 0;     ///< the kernel's control data did not make sense
         std::uint64_t late = 0;        ///< taken, or found in the socket, after close()
         std::uint64_t abandoned = 0;   ///< still unread when the endpoint was destroyed
+        std::uint64_t unnamed = 0;     ///< UNIX: from a peer without a name (unnamed_peers)
     };
     std::uint64_t taken = 0;      ///< datagrams taken from the kernel
     std::uint64_t passed = 0;     ///< that reached the endpoint's queue
@@ -43,6 +44,8 @@ struct receive_stats {
     std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was passed ...
     std::uint64_t coalesced = 0;  ///< ... and how many datagrams came in them
     std::uint64_t refused = 0;    ///< ICMP refusals heard of
+    /// UNIX: of those passed, whose descriptors or credentials did not all fit.
+    std::uint64_t ancillary_truncated = 0;
     drops dropped{};
 };
 

@@ -2,6 +2,8 @@
 #include "backend/buffer_pool.hpp"
 
 #include "base/poison.hpp"
+#include "net/ancillary.hpp"
+#include "net/message.hpp"
 
 #include <quoit/datagram.hpp>
 
@@ -9,6 +11,7 @@ namespace quoit::detail {
 
 result<buffer_pool::owner> buffer_pool::create(const options& wanted) {
     QUOIT_ASSERT(wanted.count > 0 && wanted.stride > 0, "a buffer pool without buffers");
+    QUOIT_ASSERT(wanted.socket_count <= 65'536, "a lease has 16 bits for its socket");
     auto memory = mapped_region::create(std::size_t{wanted.count} * wanted.stride);
     if (!memory) {
         return failure(std::error_code(memory.error(), std::system_category()),
@@ -39,12 +42,14 @@ void buffer_pool::adopt(std::uint32_t buffer, std::uint32_t socket) noexcept {
     assert_port_thread();
     QUOIT_DEBUG_ASSERT(buffer < count_ && leases_[buffer].count == 0,
                        "an event named a buffer that is leased already");
-    leases_[buffer] = {.count = 1, .socket = socket};
+    leases_[buffer] = {.count = 1, .socket = static_cast<std::uint16_t>(socket)};
     ++by_socket_[socket];
     ++leased_;
 }
 
 void buffer_pool::give_back(std::uint32_t buffer) noexcept {
+    if (leases_[buffer].may_hold_descriptors) [[unlikely]]
+        close_descriptors_in(buffer);
     --by_socket_[leases_[buffer].socket];
     --leased_;
     if (is_abandoned_) {
@@ -60,6 +65,14 @@ void buffer_pool::give_back(std::uint32_t buffer) noexcept {
     } else if (++returned_while_starved_ >= count_ / 4) {
         wake_if_starved();
     }
+}
+
+void buffer_pool::close_descriptors_in(std::uint32_t buffer) noexcept {
+    const unix_message message =
+        unix_message_before(data(buffer) + message_layout::unix_control_offset,
+                            stride_ - message_layout::unix_control_offset);
+    close_descriptors(message.control);
+    gave_descriptors_away(buffer);
 }
 
 void buffer_pool::push_returned(std::uint32_t buffer) noexcept {

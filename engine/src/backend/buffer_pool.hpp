@@ -18,6 +18,10 @@
 //  3. The pool outlives the worker and the port: it is freed by abandon() when nothing is leased,
 //     otherwise by the last release.
 //
+// Descriptors that a UNIX message brought are this process's, read or not. So there is one place
+// where those that nobody took are closed, whatever became of the datagram: where its buffer is
+// given back.
+//
 // Memory: `count * stride` bytes, mapped at once, used as they are touched. Under AddressSanitizer
 // a buffer is poisoned while it is not leased, so that a view that outlives its lease is caught.
 #pragma once
@@ -53,7 +57,7 @@ class buffer_pool {
     struct options {
         std::uint32_t count = 0;         // a power of two, at most 32 768
         std::uint32_t stride = 0;        // bytes
-        std::uint32_t socket_count = 0;  // sockets that may hold leases
+        std::uint32_t socket_count = 0;  // sockets that may hold leases, at most 65 536
     };
     struct abandoner {
         void operator()(buffer_pool* pool) const noexcept { pool->abandon(); }
@@ -89,6 +93,18 @@ class buffer_pool {
                            "a buffer was released more often than it was held");
         if (--leases_[buffer].count == 0) give_back(buffer);
     }
+    /// The buffer holds a message of a UNIX source that may have brought descriptors: they are
+    /// closed with the last release, unless gave_descriptors_away() was called before.
+    void may_hold_descriptors(std::uint32_t buffer) noexcept {
+        leases_[buffer].may_hold_descriptors = true;
+    }
+    [[nodiscard]] bool holds_descriptors(std::uint32_t buffer) const noexcept {
+        return leases_[buffer].may_hold_descriptors;
+    }
+    /// Somebody else closes them.
+    void gave_descriptors_away(std::uint32_t buffer) noexcept {
+        leases_[buffer].may_hold_descriptors = false;
+    }
     /// Buffers that are leased now, and those leased on account of one socket.
     [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
     [[nodiscard]] std::uint32_t leased_by(std::uint32_t socket) const noexcept {
@@ -119,6 +135,7 @@ class buffer_pool {
     ~buffer_pool() = default;
     void give_back(std::uint32_t buffer) noexcept;
     void push_returned(std::uint32_t buffer) noexcept;
+    void close_descriptors_in(std::uint32_t buffer) noexcept;
 #if defined(QUOIT_DEBUG_ASSERTIONS) && QUOIT_DEBUG_ASSERTIONS
     void assert_port_thread() noexcept;
 #else
@@ -134,7 +151,8 @@ class buffer_pool {
     // The port's.
     struct lease {
         std::uint32_t count = 0;
-        std::uint32_t socket = 0;
+        std::uint16_t socket = 0;
+        bool may_hold_descriptors = false;
     };
     std::vector<lease> leases_;
     std::vector<std::uint32_t> by_socket_;

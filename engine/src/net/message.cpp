@@ -3,6 +3,7 @@
 
 #include "net/control_message.hpp"
 #include "net/sockaddr.hpp"
+#include "net/unix_name.hpp"
 
 #include <sys/socket.h>
 
@@ -45,8 +46,8 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
 
     const auto name = buffer.subspan(message_layout::header_size,
                                      std::min<std::size_t>(header.name_size, layout.name_size));
-    const auto peer = from_sockaddr(name);
-    if (!peer) {
+    const auto peer = layout.is_unix() ? std::optional(address()) : from_sockaddr(name);
+    if (!peer || (layout.is_unix() && !from_unix_name(name))) {
         parsed.state = message_state::bad_name;
         return parsed;
     }
@@ -60,7 +61,8 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
         }
         parsed.segment = said.gro_segment;
     }
-    if (is_cut) control = {};
+    // What is left of a UNIX message's are descriptors.
+    if (is_cut && !layout.is_unix()) control = {};
     // What was cut off is not that this is a train: the rest is only metadata.
     if (parsed.segment != 0) is_cut = false;
 
@@ -84,6 +86,17 @@ parsed_message parse_message(std::span<const std::byte> buffer, message_layout l
     }
     parsed.state = is_cut ? message_state::control_cut : message_state::valid;
     return parsed;
+}
+
+unix_message unix_message_before(const std::byte* control, std::size_t control_size) noexcept {
+    const std::byte* const buffer = control - message_layout::unix_control_offset;
+    message_header header;
+    std::memcpy(&header, buffer, sizeof header);
+    const std::size_t name_size =
+        std::min<std::size_t>(header.name_size, message_layout::unix_name_size);
+    return {.name = {buffer + message_layout::header_size, name_size},
+            .control = {control, std::min<std::size_t>(header.control_size, control_size)},
+            .is_control_cut = (header.flags & MSG_CTRUNC) != 0};
 }
 
 }  // namespace quoit::detail

@@ -12,6 +12,10 @@
 // bytes of name, control and payload there were, and msg_flags. The epoll backend writes the same.
 // The *offsets* follow from what was asked for, not from what arrived.
 //
+// A UNIX source is told by the size of its name. Its peer's name is read from the buffer when it is
+// asked for (datagram_fields has no room for one), so control data is always pointed at there: the
+// name lies right before it, the header before the name.
+//
 // Everything here is checked against the bytes that are there: nothing the kernel reports is used
 // as a length or offset before.
 #pragma once
@@ -27,10 +31,14 @@ namespace quoit::detail {
 /// How much of a buffer is set aside for what, in bytes. Fixed when a socket is opened.
 struct message_layout {
     static constexpr std::uint32_t header_size = 16;
+    /// sockaddr_un in whole 16 bytes.
+    static constexpr std::uint16_t unix_name_size = 112;
+    static constexpr std::uint32_t unix_control_offset = header_size + unix_name_size;
 
     std::uint16_t name_size = 0;
     std::uint16_t control_size = 0;
 
+    [[nodiscard]] constexpr bool is_unix() const noexcept { return name_size == unix_name_size; }
     [[nodiscard]] constexpr std::uint32_t control_offset() const noexcept {
         return header_size + name_size;
     }
@@ -78,6 +86,17 @@ struct parsed_message {
 /// fitted. `payload_size_max` cuts what is longer. The fields point into `buffer`.
 [[nodiscard]] parsed_message parse_message(std::span<const std::byte> buffer, message_layout layout,
                                            std::uint32_t payload_size_max) noexcept;
+
+/// What a UNIX source's buffer says beside the payload.
+struct unix_message {
+    std::span<const std::byte> name;
+    std::span<const std::byte> control;
+    bool is_control_cut = false;  // MSG_CTRUNC
+};
+/// REQUIRES: `control` is datagram_fields::control of a message of a UNIX source whose buffer is
+/// still held; control_size bytes of it are there.
+[[nodiscard]] unix_message unix_message_before(const std::byte* control,
+                                               std::size_t control_size) noexcept;
 
 /// How many datagrams a buffer of `length` bytes holds whose train has segments of `segment` bytes
 /// (0: no train). Whoever counts without parsing agrees with parsed_message::count() by this.

@@ -4,6 +4,7 @@
 #include "net/kernel_constants.hpp"
 #include "net/sockaddr.hpp"
 #include "net/system.hpp"
+#include "net/unix_name.hpp"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -61,6 +62,22 @@ class send_control {
     std::size_t size_;
 };
 
+// Only read, as all that is sent.
+void add_parts(msghdr& header, const unix_outgoing& parts) noexcept {
+    if (parts.to != nullptr) {
+        header.msg_name = const_cast<sockaddr*>(parts.to->get());
+        header.msg_namelen = parts.to->size();
+    }
+    if (!parts.control.empty()) {
+        header.msg_control = const_cast<std::byte*>(parts.control.data());
+        header.msg_controllen = parts.control.size();
+    }
+}
+
+bool is_to_peer(const outgoing& message) noexcept {
+    return message.to == nullptr && (message.as_unix == nullptr || message.as_unix->to == nullptr);
+}
+
 }  // namespace
 
 send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
@@ -70,7 +87,7 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
     std::array<socket_address, messages_per_call> names;
 
     // The last: those before may be from the time when it had another peer or none.
-    const bool is_connected = !messages.empty() && messages.back().to == nullptr;
+    const bool is_connected = !messages.empty() && is_to_peer(messages.back());
     bool was_stopped = false;  // by an error that sendmmsg kept to itself
     send_result result;
     while (result.sent < messages.size()) {
@@ -86,6 +103,10 @@ send_result send_messages(int fd, std::span<const outgoing> messages) noexcept {
                 names[i] = socket_address(*message.to);
                 header.msg_name = names[i].get();
                 header.msg_namelen = names[i].size();
+            }
+            if (message.as_unix != nullptr) {
+                add_parts(header, *message.as_unix);
+                continue;
             }
             if (message.segment == 0 && message.from == nullptr) continue;
             controls[i].clear();

@@ -24,6 +24,14 @@
 
 namespace quoit::detail {
 
+class unix_name;
+
+/// What a message on a UNIX socket has that others have not.
+struct unix_outgoing {
+    const unix_name* to = nullptr;  // null on a connected socket
+    std::span<const std::byte> control{};
+};
+
 /// One message to send. Everything it points to lives until the call returns.
 struct outgoing {
     /// The payload; of a run, that of all its datagrams, one behind the other. At most 1024.
@@ -36,6 +44,8 @@ struct outgoing {
     std::uint16_t segment = 0;
     /// Datagrams. The kernel takes all of them or none.
     std::uint16_t count = 1;
+    /// Null on a socket that is no UNIX one; otherwise `to` and `segment` are not used.
+    const unix_outgoing* as_unix = nullptr;
 };
 
 /// The kernel only reads what it sends, but struct iovec serves both directions.

@@ -6,10 +6,12 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <ctime>
 #include <thread>
 
@@ -74,6 +76,8 @@ int get_option(int fd, int level, int name, void* value, socklen_t* size) noexce
     return or_error(::getsockopt(fd, level, name, value, size));
 }
 
+int shut_receiving(int fd) noexcept { return or_error(::shutdown(fd, SHUT_RD)); }
+
 int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
     return or_error(::sendmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()), flags));
 }
@@ -85,6 +89,36 @@ int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {
 
 std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept {
     return or_error(::recvmsg(fd, message, flags));
+}
+
+int open_path(const char* path) noexcept {
+    return or_error(::open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int identify(int fd, file_identity& into) noexcept {
+    struct stat found{};
+    const int error = or_error(::fstat(fd, &found));
+    into = {.device = found.st_dev,
+            .inode = found.st_ino,
+            .mode = found.st_mode & 07777U,
+            .is_socket = S_ISSOCK(found.st_mode)};
+    return error;
+}
+
+int change_mode(int fd, std::uint32_t mode) noexcept { return or_error(::fchmod(fd, mode)); }
+
+int change_mode_of_path(int fd, std::uint32_t mode) noexcept {
+    char link[64];
+    std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return or_error(::chmod(link, mode));
+}
+
+int unlink(const char* path) noexcept { return or_error(::unlink(path)); }
+
+int duplicate(int fd) noexcept { return or_error(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+ucred own_credentials() noexcept {
+    return {.pid = ::getpid(), .uid = ::getuid(), .gid = ::getgid()};
 }
 
 int poll_one(int fd, short events, const timespec* timeout) noexcept {

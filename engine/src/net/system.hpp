@@ -20,6 +20,7 @@
 
 struct epoll_event;
 struct pollfd;
+struct ucred;
 
 namespace quoit::detail::system {
 
@@ -38,9 +39,31 @@ namespace quoit::detail::system {
 [[nodiscard]] int set_option(int fd, int level, int name, const void* value,
                              socklen_t size) noexcept;
 [[nodiscard]] int get_option(int fd, int level, int name, void* value, socklen_t* size) noexcept;
+/// What is queued can still be received; nothing more gets in.
+[[nodiscard]] int shut_receiving(int fd) noexcept;
 [[nodiscard]] int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
 [[nodiscard]] int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
 [[nodiscard]] std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept;
+
+// --- files that are the names of UNIX sockets ---
+struct file_identity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint32_t mode = 0;  // permission bits
+    bool is_socket = false;
+};
+/// O_PATH | O_NOFOLLOW: the file itself, to look at.
+[[nodiscard]] int open_path(const char* path) noexcept;
+[[nodiscard]] int identify(int fd, file_identity& into) noexcept;
+[[nodiscard]] int change_mode(int fd, std::uint32_t mode) noexcept;
+/// Of what open_path() returned, which fchmod(2) refuses.
+[[nodiscard]] int change_mode_of_path(int fd, std::uint32_t mode) noexcept;
+[[nodiscard]] int unlink(const char* path) noexcept;
+
+// --- what UNIX sockets pass on ---
+/// Close-on-exec.
+[[nodiscard]] int duplicate(int fd) noexcept;
+[[nodiscard]] ucred own_credentials() noexcept;
 
 // --- waiting ---
 /// poll(2) on one descriptor: 1 when one of `events` is there, 0 when the time is up.

@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <fstream>
 #include <limits>
+#include <utility>
 
 namespace quoit::detail {
 
@@ -142,6 +143,16 @@ result<udp_socket> udp_socket::connect(const address& peer, const udp_options& o
     return made;
 }
 
+udp_socket udp_socket::of_unix(file_descriptor fd, std::uint32_t receive_buffer_asked,
+                               std::uint32_t send_buffer_asked) noexcept {
+    udp_socket made;
+    made.fd_ = std::move(fd);
+    made.receive_buffer_asked_ = receive_buffer_asked;
+    made.send_buffer_asked_ = send_buffer_asked;
+    made.is_unix_ = true;
+    return made;
+}
+
 buffer_sizes udp_socket::buffers() const {
     return {
         .receive = {.asked = receive_buffer_asked_,
@@ -172,6 +183,12 @@ std::uint64_t udp_socket::kernel_drops() const noexcept {
     return error < 0 ? 0 : meminfo[meminfo_drops] - drops_before_;  // a counter that wraps
 }
 
+int udp_socket::drop_what_arrives() noexcept {
+    sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
+    const sock_fprog program{.len = 1, .filter = &drop_all};
+    return system::set_option(descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
 udp_socket::drained udp_socket::drain_and_close() noexcept {
     drained counted;
     if (!is_open()) return counted;
@@ -180,10 +197,7 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
         fd_.reset();
         return counted;
     }
-    sock_filter drop_all = BPF_STMT(BPF_RET | BPF_K, 0);
-    const sock_fprog program{.len = 1, .filter = &drop_all};
-    const int filtered =
-        system::set_option(descriptor(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+    const int filtered = is_unix_ ? system::shut_receiving(descriptor()) : drop_what_arrives();
     // Without the filter a flood could keep this going: then what is queued now is the bound.
     constexpr std::uint64_t without_filter_max = 65'536;
     constexpr int errors_max = 8;  // pending refusals are reported ahead of datagrams, one by one
@@ -191,8 +205,10 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
         // No room for a payload: only its length is wanted, and whether it is a train.
         alignas(cmsghdr) std::array<std::byte, control_size_max> control;
         msghdr message{};
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
+        if (!is_unix_) {  // without room for them the kernel keeps descriptors out
+            message.msg_control = control.data();
+            message.msg_controllen = control.size();
+        }
         const auto got = system::receive(descriptor(), &message, MSG_DONTWAIT | MSG_TRUNC);
         if (got == -EAGAIN) break;
         if (got < 0) {

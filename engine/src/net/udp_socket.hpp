@@ -54,6 +54,9 @@ class udp_socket {
     [[nodiscard]] status disconnect();
     /// SO_ERROR: what the socket would report next, which is thereby reported. 0: nothing.
     [[nodiscard]] int take_error() noexcept;
+    /// A UNIX datagram socket that net/unix_socket.hpp opened: what any datagram socket can do.
+    [[nodiscard]] static udp_socket of_unix(file_descriptor fd, std::uint32_t receive_buffer_asked,
+                                            std::uint32_t send_buffer_asked) noexcept;
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     [[nodiscard]] bool is_open() const noexcept { return fd_.is_open(); }
@@ -77,6 +80,9 @@ class udp_socket {
     /// Counts exactly what nobody will read, then closes: a filter makes what still arrives count
     /// as dropped (BPF `ret 0`, measured on Linux 6.18), what is queued is taken out and counted.
     /// Of a shared socket nothing is taken, and it is left without a filter: it is others' too.
+    /// A UNIX socket is shut instead (senders are told, EPIPE): a filter goes on swallowing what is
+    /// sent to it after it has been closed, and connected peers never learn that it is gone
+    /// (measured on Linux 6.18).
     /// REQUIRES: no backend receives from it any more.
     drained drain_and_close() noexcept;
 
@@ -88,6 +94,7 @@ class udp_socket {
     [[nodiscard]] int read_local_name() noexcept;
     void read_peer_name() noexcept;
     [[nodiscard]] int connect_once(const address& peer) noexcept;
+    [[nodiscard]] int drop_what_arrives() noexcept;
 
     file_descriptor fd_;
     address local_;
@@ -99,6 +106,7 @@ class udp_socket {
     bool has_gro_ = false;
     bool is_adopted_ = false;
     bool is_shared_ = false;
+    bool is_unix_ = false;
 };
 
 /// The descriptor, or another of the same socket, as `how` says. ownership::take: it is closed when

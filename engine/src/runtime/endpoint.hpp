@@ -13,6 +13,7 @@
 #include "net/udp_socket.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/send_queue.hpp"
+#include "runtime/unix_part.hpp"
 #include "runtime/worker.hpp"
 
 #include <quoit/port.hpp>
@@ -28,6 +29,7 @@ struct socket_state {
     udp_socket socket;
     shared_socket shared;
     send_queue queue;
+    std::unique_ptr<unix_part> as_unix;  // null: a UDP socket; otherwise its queue is used
     worker* owner = nullptr;
     std::size_t worker_index = 0;
     std::uint32_t tag = 0;       // the index of its slot
@@ -51,6 +53,15 @@ struct socket_state {
     [[nodiscard]] bool is_paused() const noexcept {
         return is_paused_by_inbox || is_paused_by_leases;
     }
+
+    // What waits to be sent: datagrams, and what they cost (send_queue::cost).
+    [[nodiscard]] std::size_t queued_count() const noexcept {
+        return as_unix ? as_unix->queue.count() : queue.count();
+    }
+    [[nodiscard]] std::size_t queued_cost() const noexcept {
+        return as_unix ? as_unix->queue.cost() : queue.cost();
+    }
+    std::size_t drop_queued() noexcept { return as_unix ? as_unix->queue.drop() : queue.drop(); }
 };
 
 struct endpoint_state {
@@ -68,6 +79,7 @@ struct endpoint_state {
     bool was_unconnected = false;
     bool has_ipv4 = false;  // among its sockets
     bool has_ipv6 = false;
+    bool is_unix_client = false;
     inbox received;
     stats ledger;  // what is counted here; what others count is added by stats()
     bool allows_broadcast = false;

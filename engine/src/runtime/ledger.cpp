@@ -30,7 +30,8 @@ std::string n(std::uint64_t value) { return std::to_string(value); }
 
 std::uint64_t stats::unexplained() const noexcept {
     const auto& in = received;
-    const std::uint64_t to_inbox = in.passed + in.dropped.invalid + in.dropped.late;
+    const std::uint64_t to_inbox =
+        in.passed + in.dropped.invalid + in.dropped.late + in.dropped.unnamed;
     const std::uint64_t from_inbox =
         in.delivered + in.dropped.queue_full + in.dropped.abandoned + in.waiting;
     const std::uint64_t out = sent.sent + sent.waiting + sent.errors + sent.dropped;
@@ -48,6 +49,7 @@ std::string stats::to_string() const {
     drops.add(in.dropped.invalid, "invalid");
     drops.add(in.dropped.late, "after close");
     drops.add(in.dropped.abandoned, "never read");
+    drops.add(in.dropped.unnamed, "from unnamed peers");
     reason_list errors;
     std::uint64_t named = 0;
     for (const auto& reason : sent.reasons) {
@@ -57,19 +59,22 @@ std::string stats::to_string() const {
     errors.add(sent.errors - named, "other");
     errors.add(sent.dropped, "dropped on close");
 
+    const std::string unnamed =
+        in.dropped.unnamed == 0 ? "" : " + unnamed " + n(in.dropped.unnamed);
     return "received  taken " + n(in.taken) + " = passed " + n(in.passed) + " + invalid " +
-           n(in.dropped.invalid) + " + after close " + n(in.dropped.late) + "\n          passed " +
-           n(in.passed) + " = delivered " + n(in.delivered) + " + queue full " +
-           n(in.dropped.queue_full) + " + never read " + n(in.dropped.abandoned) + " + waiting " +
-           n(in.waiting) + "\n          bytes " + n(in.bytes) + ", empty " + n(in.empty) +
-           ", truncated " + n(in.truncated) + ", in " + n(in.trains) + " trains " +
-           n(in.coalesced) + ", refusals " + n(in.refused) + "\n          lost: " + drops.text() +
-           "\nsent      accepted " + n(sent.accepted) + " = sent " + n(sent.sent) + " + waiting " +
-           n(sent.waiting) + " + errors " + n(sent.errors) + " + dropped " + n(sent.dropped) +
-           "\n          bytes " + n(sent.bytes) + ", in " + n(sent.trains) + " trains " +
-           n(sent.coalesced) + ", trains refused " + n(sent.trains_refused) + ", blocked " +
-           n(sent.blocked) + " times, sent again " + n(sent.resent) +
-           "\n          lost: " + errors.text() + "\nunexplained " + n(unexplained());
+           n(in.dropped.invalid) + " + after close " + n(in.dropped.late) + unnamed +
+           "\n          passed " + n(in.passed) + " = delivered " + n(in.delivered) +
+           " + queue full " + n(in.dropped.queue_full) + " + never read " +
+           n(in.dropped.abandoned) + " + waiting " + n(in.waiting) + "\n          bytes " +
+           n(in.bytes) + ", empty " + n(in.empty) + ", truncated " + n(in.truncated) + ", in " +
+           n(in.trains) + " trains " + n(in.coalesced) + ", refusals " + n(in.refused) +
+           "\n          lost: " + drops.text() + "\nsent      accepted " + n(sent.accepted) +
+           " = sent " + n(sent.sent) + " + waiting " + n(sent.waiting) + " + errors " +
+           n(sent.errors) + " + dropped " + n(sent.dropped) + "\n          bytes " + n(sent.bytes) +
+           ", in " + n(sent.trains) + " trains " + n(sent.coalesced) + ", trains refused " +
+           n(sent.trains_refused) + ", blocked " + n(sent.blocked) + " times, sent again " +
+           n(sent.resent) + "\n          lost: " + errors.text() + "\nunexplained " +
+           n(unexplained());
 }
 
 stats& stats::operator+=(const stats& other) noexcept {
@@ -90,6 +95,8 @@ stats& stats::operator+=(const stats& other) noexcept {
     in.dropped.invalid += more.dropped.invalid;
     in.dropped.late += more.dropped.late;
     in.dropped.abandoned += more.dropped.abandoned;
+    in.dropped.unnamed += more.dropped.unnamed;
+    in.ancillary_truncated += more.ancillary_truncated;
 
     sent.accepted += other.sent.accepted;
     sent.sent += other.sent.sent;

@@ -149,6 +149,7 @@ port::implementation::~implementation() {
     }
     QUOIT_ASSERT(is_called_from_its_thread(), "a port was destroyed by a foreign thread");
     flush();
+    finish_unix_sockets();
     for (const auto& worker : workers_)
         static_cast<void>(worker->flush_orders());
     // From here on the kernel has no buffer and no descriptor of ours; what was on its way to us is
@@ -160,6 +161,7 @@ port::implementation::~implementation() {
         worker->stop();
     drain_workers();
     for (auto& one : sockets_) {
+        if (one && one->as_unix) one->as_unix->binding.unlink();
         if (one) one->socket.drain_and_close();
     }
     // Before the pools go: inboxes and send queues hold leases.
@@ -183,7 +185,7 @@ quoit::stats port::implementation::stats_of(const endpoint_state& endpoint) cons
         if (one.socket.is_open()) {
             now.received.dropped.kernel_packets += one.socket.kernel_drops();
         }
-        now.sent.waiting += one.queue.count();
+        now.sent.waiting += one.queued_count();
         now.leases_held += one.owner->pool(one.shared.options.pool).leased_by(tag);
     }
     return now;
@@ -366,6 +368,40 @@ status port::reply(endpoint_id endpoint, const datagram_view& to, byte_view payl
     if (found == nullptr) return errc::closed;
     const address peer = to.peer();
     return implementation_->send(*found, std::span(&payload, 1), &peer, &to.fields());
+}
+
+result<endpoint_id> port::open_unix(const unix_address& where, const unix_options& options) {
+    return implementation_->open_unix(where, options);
+}
+
+result<endpoint_id> port::open_unix_connection(const unix_address& peer,
+                                               const unix_options& options) {
+    return implementation_->open_unix_connection(peer, options);
+}
+
+status port::sendto(endpoint_id endpoint, std::span<const byte_view> pieces, const unix_address& to,
+                    const ancillary& with) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->send_unix(*found, pieces, &to, with);
+}
+
+status port::send(endpoint_id endpoint, std::span<const byte_view> pieces, const ancillary& with) {
+    auto* const found = implementation_->find(endpoint);
+    if (found == nullptr) return errc::closed;
+    return implementation_->send_unix(*found, pieces, nullptr, with);
+}
+
+unix_address port::unix_local_address(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    const auto* const first = found == nullptr ? nullptr : implementation_->first_socket(*found);
+    return first == nullptr || !first->as_unix ? unix_address() : first->as_unix->binding.local();
+}
+
+std::optional<unix_address> port::unix_peer_address(endpoint_id endpoint) const noexcept {
+    const auto* const found = implementation_->find(endpoint);
+    const auto* const first = found == nullptr ? nullptr : implementation_->first_socket(*found);
+    return first == nullptr || !first->as_unix ? std::nullopt : first->as_unix->peer;
 }
 
 void port::flush() noexcept { implementation_->flush(); }

@@ -51,6 +51,14 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] multicast_options multicast(
         const detail::endpoint_state& endpoint) const noexcept;
 
+    // --- port_unix.cpp ---
+    [[nodiscard]] result<endpoint_id> open_unix(const unix_address& where,
+                                                const unix_options& options);
+    [[nodiscard]] result<endpoint_id> open_unix_connection(const unix_address& peer,
+                                                           const unix_options& options);
+    status send_unix(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
+                     const unix_address* to, const ancillary& with);
+
     // --- port_turn.cpp ---
     result<std::size_t> turn(clock::time_point deadline, port_events& events);
     void wake() noexcept;
@@ -120,6 +128,25 @@ class port::implementation final : private detail::event_sink {
     void free_if_done(detail::endpoint_state& endpoint) noexcept;
     void drop_queued(detail::endpoint_state& endpoint) noexcept;
 
+    // UNIX
+    class unix_outlet;
+    [[nodiscard]] std::unexpected<error> no_unix_socket_left() const;
+    [[nodiscard]] endpoint_id add_unix_endpoint(detail::unix_socket opened,
+                                                const std::optional<unix_address>& peer,
+                                                const unix_options& options);
+    void finish_unix_sockets() noexcept;
+    void look_for_descriptors(const detail::socket_state& one, const detail::event& what) noexcept;
+    [[nodiscard]] bool admits_unix(detail::socket_state& one, const detail::parsed_message& message,
+                                   receive_stats& ledger);
+    void warn_of_unnamed(detail::unix_part& part);
+    [[nodiscard]] std::error_code check_unix(const detail::endpoint_state& endpoint,
+                                             std::size_t size,
+                                             const unix_address* to) const noexcept;
+    [[nodiscard]] bool has_unix_room(detail::endpoint_state& endpoint, detail::socket_state& one,
+                                     std::size_t size, const unix_address* to);
+    void flush_unix(detail::socket_state& one);
+    [[nodiscard]] clock::time_point retry_unix() noexcept;
+
     // turning
     void deliver(std::span<const detail::event> events) noexcept override;
     void receive(detail::socket_state& one, const detail::event& what);
@@ -177,10 +204,11 @@ class port::implementation final : private detail::event_sink {
     std::vector<std::uint32_t> sockets_unused_;
     std::vector<std::uint32_t> sockets_per_pool_;  // by worker and class: attached now
 
-    std::vector<std::uint32_t> unflushed_;  // tags with something to send that are not blocked
-    std::vector<std::uint32_t> paused_;     // tags
-    std::vector<std::uint32_t> news_;       // endpoints for tell()
-    std::vector<std::uint32_t> told_;       // of the turn that runs
+    std::vector<std::uint32_t> unflushed_;      // tags with something to send that are not blocked
+    std::vector<std::uint32_t> paused_;         // tags
+    std::vector<std::uint32_t> unix_retrying_;  // tags with destinations that took no more
+    std::vector<std::uint32_t> news_;           // endpoints for tell()
+    std::vector<std::uint32_t> told_;           // of the turn that runs
 
     quoit::stats released_;  // the ledgers of endpoints that are gone
     detail::counter system_calls_;

@@ -225,7 +225,7 @@ void port::implementation::abort(endpoint_state& endpoint) noexcept {
 
 void port::implementation::drop_queued(endpoint_state& endpoint) noexcept {
     for (const std::uint32_t tag : endpoint.sockets) {
-        endpoint.ledger.sent.dropped += socket(tag).queue.drop();
+        endpoint.ledger.sent.dropped += socket(tag).drop_queued();
     }
 }
 
@@ -268,7 +268,7 @@ void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
 // A closing socket stays attached, unread, until the kernel has taken what is queued.
 void port::implementation::leave_if_flushed(socket_state& one) noexcept {
     if (one.is_leaving) return;
-    if (!one.queue.is_empty()) {
+    if (one.queued_count() > 0) {
         const bool was_paused = one.is_paused();
         one.is_paused_by_inbox = true;
         set_paused(one, was_paused);
@@ -280,6 +280,8 @@ void port::implementation::leave_if_flushed(socket_state& one) noexcept {
 }
 
 void port::implementation::shut(socket_state& one) noexcept {
+    // While the socket is open: its file's number is used by no other until then.
+    if (one.as_unix) one.as_unix->binding.unlink();
     const auto drained = one.socket.drain_and_close();
     auto& received = endpoints_[one.endpoint]->ledger.received;
     received.taken += drained.datagrams;
@@ -307,6 +309,7 @@ void port::implementation::free_if_done(endpoint_state& endpoint) noexcept {
     for (const std::uint32_t tag : endpoint.sockets) {
         std::erase(paused_, tag);
         std::erase(unflushed_, tag);
+        std::erase(unix_retrying_, tag);
         sockets_[tag].reset();
         sockets_unused_.push_back(tag);
     }

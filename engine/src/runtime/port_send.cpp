@@ -222,7 +222,9 @@ void port::implementation::flush(endpoint_state& endpoint) noexcept {
 void port::implementation::flush(socket_state& one) noexcept {
     if (one.is_blocked || one.is_leaving || is_forked()) return;
     endpoint_state& endpoint = *endpoints_[one.endpoint];
-    if (!one.queue.is_empty()) {
+    if (one.as_unix) {
+        flush_unix(one);
+    } else if (!one.queue.is_empty()) {
         const bool tells = endpoint.options.report_send_errors;
         const auto reasons_before =
             tells ? endpoint.ledger.sent.reasons : decltype(endpoint.ledger.sent.reasons)();
@@ -264,7 +266,7 @@ void port::implementation::tell_lost(endpoint_state& endpoint,
 std::size_t port::implementation::send_queue_size(const endpoint_state& of) const noexcept {
     std::size_t size = 0;
     for (const std::uint32_t tag : of.sockets)
-        size += sockets_[tag]->queue.cost();
+        size += sockets_[tag]->queued_cost();
     return size;
 }
 

@@ -40,6 +40,7 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
     arrived_ = 0;
     flush();
     resume_paused();
+    deadline = std::min(deadline, retry_unix());
     if (!news_.empty()) deadline = at_once;
     if (is_inline()) {
         wait_inline(deadline);
@@ -198,6 +199,7 @@ void port::implementation::give_deferred() {
 void port::implementation::receive(socket_state& one, const event& what) {
     detail::buffer_pool& pool = one.owner->pool(what.pool);
     pool.adopt(what.buffer, one.tag);
+    if (one.as_unix) look_for_descriptors(one, what);
     endpoint_state& endpoint = *endpoints_[one.endpoint];
     auto& ledger = endpoint.ledger.received;
     const detail::message_layout layout = one.shared.options.layout;
@@ -221,6 +223,10 @@ void port::implementation::receive(socket_state& one, const event& what) {
                             !is_from(message, endpoint.former_peer);
     if (!is_whole || is_strange) {
         ledger.dropped.invalid += detail::datagram_count(what.value, what.segment, layout);
+        pool.release(what.buffer);
+        return;
+    }
+    if (one.as_unix && !admits_unix(one, message, ledger)) {
         pool.release(what.buffer);
         return;
     }
@@ -309,7 +315,8 @@ void port::implementation::on_refusal(socket_state& one, int refusal, std::uint3
     endpoint_state& endpoint = *endpoints_[one.endpoint];
     if (refusal == ECONNREFUSED) count += std::exchange(one.refusals_unconfirmed, 0);
     endpoint.ledger.received.refused += count;
-    if (endpoint.is_closing || !endpoint.peer) return;  // counted; nobody to tell
+    const bool has_peer = endpoint.peer || endpoint.is_unix_client;
+    if (endpoint.is_closing || !has_peer) return;  // counted; nobody to tell
     endpoint.received.push_error(refusal, count);
     endpoint.has_readable = true;
     list(endpoint);

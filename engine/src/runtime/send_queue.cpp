@@ -203,14 +203,18 @@ void send_queue::send_plain(int error, const outgoing& refused) noexcept {
     plain_left_ = refused.count;
 }
 
-void send_queue::lose(int error, const outgoing& refused, send_stats& ledger) noexcept {
-    ledger.errors += refused.count;
+void count_loss(send_stats& ledger, int error, std::uint32_t count) noexcept {
+    ledger.errors += count;
     for (auto& reason : ledger.reasons) {
         if (reason.count != 0 && reason.error != error) continue;
         reason.error = error;
-        reason.count += refused.count;
+        reason.count += count;
         break;
     }
+}
+
+void send_queue::lose(int error, const outgoing& refused, send_stats& ledger) noexcept {
+    count_loss(ledger, error, refused.count);
     segmentation_.lost_plain();
     release_front(refused.count);
 }

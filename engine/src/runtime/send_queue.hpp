@@ -58,6 +58,9 @@ struct lease_access {
     }
 };
 
+/// `count` datagrams were lost for that reason.
+void count_loss(send_stats& ledger, int error, std::uint32_t count) noexcept;
+
 class send_queue {
   public:
     enum class outcome : std::uint8_t { empty, blocked };
