@@ -11,6 +11,7 @@
 #include <quoit/conversation.hpp>
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
+#include <quoit/file_descriptor.hpp>
 #include <quoit/future.hpp>
 #include <quoit/lazy_client.hpp>
 #include <quoit/loop.hpp>
@@ -33,5 +34,9 @@
 #include <quoit/time.hpp>
 #include <quoit/timer.hpp>
 #include <quoit/udp.hpp>
+#include <quoit/unix.hpp>
+#include <quoit/unix_address.hpp>
+#include <quoit/unix_datagram.hpp>
+#include <quoit/unix_options.hpp>
 #include <quoit/version.hpp>
 #include <quoit/wire.hpp>
