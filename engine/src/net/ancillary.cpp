@@ -54,9 +54,11 @@ void append_message(std::vector<std::byte>& control, int type, bytes payload) {
 }  // namespace
 
 std::uint32_t ancillary_size_for(const unix_options& options) noexcept {
+    // The kernel writes credentials first. The descriptors come last and are not padded: the
+    // padding would be room for one more.
     std::size_t size = 0;
-    if (options.descriptors_max > 0) size += CMSG_SPACE(options.descriptors_max * sizeof(int));
     if (options.receive_credentials) size += CMSG_SPACE(sizeof(ucred));
+    if (options.descriptors_max > 0) size += CMSG_LEN(options.descriptors_max * sizeof(int));
     return static_cast<std::uint32_t>(size);
 }
 

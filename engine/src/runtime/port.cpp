@@ -149,7 +149,6 @@ port::implementation::~implementation() {
     }
     QUOIT_ASSERT(is_called_from_its_thread(), "a port was destroyed by a foreign thread");
     flush();
-    finish_unix_sockets();
     for (const auto& worker : workers_)
         static_cast<void>(worker->flush_orders());
     // From here on the kernel has no buffer and no descriptor of ours; what was on its way to us is
@@ -157,6 +156,7 @@ port::implementation::~implementation() {
     for (auto& endpoint : endpoints_) {
         if (endpoint) endpoint->is_closing = true;
     }
+    finish_unix_sockets();
     for (const auto& worker : workers_)
         worker->stop();
     drain_workers();

@@ -151,17 +151,17 @@ void port::implementation::finish_unix_sockets() noexcept {
         give(*one, order_kind::detach);
         if (is_inline()) shut(*one);
     }
-    // One turn each is the rule; a completion queue that ran over takes a few more.
+    if (!is_inline()) {
+        for (const auto& one : sockets_) {
+            if (is_pending(one)) wait_until_gone(*endpoints_[one->endpoint]);
+        }
+        return;
+    }
+    // One turn is the rule; a completion queue that ran over takes a few more.
     constexpr int turns_max = 100;
     for (int turns = 0; turns < turns_max && std::ranges::any_of(sockets_, is_pending); ++turns) {
-        if (is_inline()) {
-            workers_.front()->turn(at_once);
-            give_deferred();
-        } else {
-            for (const auto& endpoint : endpoints_) {
-                if (endpoint) wait_until_gone(*endpoint);
-            }
-        }
+        workers_.front()->turn(at_once);
+        give_deferred();
     }
 }
 
@@ -170,8 +170,7 @@ void port::implementation::finish_unix_sockets() noexcept {
 // The message is ours with all that came with it, whatever becomes of it.
 void port::implementation::look_for_descriptors(const socket_state& one,
                                                 const detail::event& what) noexcept {
-    const unix_part& part = *one.as_unix;
-    if (part.options.descriptors_max == 0) return;
+    if (one.shared.options.layout.control_size == 0) return;
     detail::buffer_pool& pool = one.owner->pool(what.pool);
     const auto message = detail::unix_message_before(
         pool.data(what.buffer) + one.shared.options.layout.control_offset(),
