@@ -942,6 +942,27 @@ task<> drop_unnamed_ones() {
 
 TEST_P(acceptance, U02DescriptorsFromUnnamedPeersAreClosed) { run(drop_unnamed_ones()); }
 
+// A client whose peer has died is disconnected by the kernel, which then lets anybody in.
+task<> drop_strangers(std::string path) {
+    auto server = listen_unix(path);
+    auto client = connect_unix(path);
+    server = unix_server();
+    client.send("are you there?");
+    const auto refused = co_await client.read(patiently);
+    expect_error(refused, std::errc::connection_refused);
+    const foreign_unix stranger(new_abstract_name());
+    const std::size_t before = open_descriptors();
+    co_await send_with_descriptors(stranger, client.local_address(), 5);
+    co_await wait_until_heard_of(client, 5);
+    EXPECT_EQ(client.stats().received.dropped.invalid, 5U);
+    EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_P(acceptance, U02DescriptorsOfStrangersAreClosedWithTheirDatagram) {
+    const temporary_directory here;
+    run(drop_strangers(here / "socket"));
+}
+
 task<> close_before_they_are_taken() {
     const std::size_t before = open_descriptors();
     auto server = listen_unix({});

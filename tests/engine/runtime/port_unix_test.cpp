@@ -28,6 +28,14 @@ class port_unix : public port_test {
         EXPECT_TRUE(opened.has_value()) << opened.error();
         return opened.value_or(endpoint_id{});
     }
+    bool turn_without_allocating_until_readable(endpoint_id endpoint) {
+        const auto give_up_at = std::chrono::steady_clock::now() + patience;
+        while (port().readable_count(endpoint) == 0) {
+            if (std::chrono::steady_clock::now() > give_up_at) return false;
+            turn();
+        }
+        return true;
+    }
     status send_with(endpoint_id from, byte_view payload, std::span<const int> descriptors) {
         return port().send(from, std::span(&payload, 1), {.descriptors = descriptors});
     }
@@ -95,6 +103,30 @@ TEST_P(port_unix, EndpointsWithSmallPayloadsUseSmallBuffers) {
     for (int i = 0; i < 8; ++i)
         all.push_back(*port().receive(server));
     EXPECT_EQ(all.back().text(), "x");
+}
+
+TEST_P(port_unix, ReadingAndAnsweringAllocatesNothingOnceWarm) {
+    start();
+    const endpoint_id server = open_unix();
+    const endpoint_id client = open_unix_connection(port().unix_local_address(server));
+    const byte_view x("a datagram");
+    const std::span piece(&x, 1);
+    std::size_t allocated = 0;
+    for (int i = 0; i < 200; ++i) {
+        const bool is_warm = i >= 100;
+        std::optional<allocation_meter> meter;
+        if (is_warm) meter.emplace();
+        EXPECT_TRUE(port().send(client, piece, ancillary{}));
+        ASSERT_TRUE(turn_without_allocating_until_readable(server));
+        {
+            const unix_datagram request(*port().receive(server));
+            EXPECT_TRUE(port().sendto(server, piece, request.peer()));
+        }
+        ASSERT_TRUE(turn_without_allocating_until_readable(client));
+        static_cast<void>(port().receive(client));
+        if (is_warm) allocated += meter->count();
+    }
+    EXPECT_EQ(allocated, 0U);
 }
 
 TEST_P(port_unix, APortThatGoesClosesDescriptorsOnTheirWayAndRemovesItsPaths) {
