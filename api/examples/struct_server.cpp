@@ -12,7 +12,7 @@ using record = quoit::struct_format<"! I 2s Q 2h f">;
 
 quoit::task<> serve() {
     auto server = or_throw(
-        co_await quoit::start_udp_server({"127.0.0.1", 9999}, {.receive_buffer_size = 212'992}));
+        co_await quoit::start_udp_server({"localhost", 9999}, {.receive_buffer_size = 212'992}));
     const auto receive = server.buffers().receive;
     std::cout << "Server address: " << server.local_address() << '\n'
               << "Receive buffer: asked " << receive.asked << ", granted " << receive.granted

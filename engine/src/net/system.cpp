@@ -115,8 +115,6 @@ int change_mode_of_path(int fd, std::uint32_t mode) noexcept {
 
 int unlink(const char* path) noexcept { return or_error(::unlink(path)); }
 
-int duplicate(int fd) noexcept { return or_error(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
-
 ucred own_credentials() noexcept {
     return {.pid = ::getpid(), .uid = ::getuid(), .gid = ::getgid()};
 }

@@ -61,8 +61,6 @@ struct file_identity {
 [[nodiscard]] int unlink(const char* path) noexcept;
 
 // --- what UNIX sockets pass on ---
-/// Close-on-exec.
-[[nodiscard]] int duplicate(int fd) noexcept;
 [[nodiscard]] ucred own_credentials() noexcept;
 
 // --- waiting ---
