@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A blocking call allocates nothing but the bytes of the datagram it returns. Counts every call of
-// the global operator new in this program; not inlined, so that GCC cannot see a new that is matched
-// by a free().
+// the global operator new in this program; not inlined, so that GCC cannot see a new that is
+// matched by a free().
 #include <quoit/sync.hpp>
 
 #include "api/blocking_support.hpp"

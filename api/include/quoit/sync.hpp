@@ -13,13 +13,13 @@
 // only queue, so of udp_options those about queues (on_full, send_queue_size_max, the water marks)
 // rule nothing here, and queue_size_max only how much is kept that came before a refusal.
 //
-// Timeouts: none ({}), 0 s (a poll), a duration or a point in time. What has not happened by then is
-// errc::timed_out, and nothing is lost: what comes later is the next call's. A negative or NaN
+// Timeouts: none ({}), 0 s (a poll), a duration or a point in time. What has not happened by then
+// is errc::timed_out, and nothing is lost: what comes later is the next call's. A negative or NaN
 // duration is errc::invalid_option.
 //
-// Life: close(), from any thread, wakes everybody who waits with errc::closed; what the kernel still
-// holds is counted as late, and the port can be bound again once they have left. The destructor
-// closes. Handles move; one that was moved from answers errc::closed to everything.
+// Life: close(), from any thread, wakes everybody who waits with errc::closed; what the kernel
+// still holds is counted as late, and the port can be bound again once they have left. The
+// destructor closes. Handles move; one that was moved from answers errc::closed to everything.
 //
 // Thread safety: every operation of one handle may be called from any thread at the same time: one
 // may wait in read() while another sends. Of several readers (or senders) one at a time is served;

@@ -3,7 +3,7 @@
 // One message at a time through recvmsg(2), for a thread that waits by itself; the backends, which
 // receive many, do it their own way.
 //
-// Error policy: as net/send.hpp, nothing is interpreted but EINTR (it goes on). MSG_DONTWAIT always;
+// Error policy: as net/send.hpp, nothing is interpreted but EINTR (it goes on). MSG_DONTWAIT;
 // MSG_TRUNC, so that the original length is known; MSG_CMSG_CLOEXEC.
 #pragma once
 

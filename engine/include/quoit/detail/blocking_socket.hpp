@@ -9,7 +9,7 @@
 //
 // Threads: every function, from any thread, at the same time. One thread receives and one sends at
 // a time; others wait for their turn, in no particular order, within their own time limit. close()
-// wakes all of them. The descriptors are closed by whoever leaves last, never under somebody's feet.
+// wakes all of them. The descriptors are closed by whoever leaves last, not under somebody's feet.
 //
 // Invariants:
 //   1. Between two calls nothing is held here but what came before a refusal (see receive()): the
