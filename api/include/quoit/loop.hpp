@@ -82,8 +82,8 @@ class loop {
     void post(std::move_only_function<void()> function);
 
     /// Calls `function` on the loop's thread, once, `delay` from now, or at a point in time; 0, or
-    /// a time that has passed: in the next turn. The handle may be ignored (timer.hpp). A delay that
-    /// is negative or no number is refused: timer::status() and the log say so.
+    /// a time that has passed: in the next turn. The handle may be ignored (timer.hpp). A delay
+    /// that is negative or no number is refused: timer::status() and the log say so.
     /// May throw std::bad_alloc. REQUIRES: `function` is not empty.
     template <class Rep, class Period>
     timer call_later(std::chrono::duration<Rep, Period> delay,

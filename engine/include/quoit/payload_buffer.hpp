@@ -33,7 +33,7 @@ namespace quoit {
 
 class payload_buffer {
   public:
-    /// What a datagram holds at most, over IPv6; over IPv4 it is 20 bytes less, as sending will say.
+    /// What a datagram holds at most, over IPv6; over IPv4 it is 20 bytes less, as sending says.
     static constexpr std::size_t size_max = payload_size_limit;
     static constexpr std::size_t inline_size = 512;
 

@@ -5,12 +5,13 @@
 //
 // A heap with four children to a node: half as deep as a binary one, and the four that it compares,
 // each with its deadline beside the pointer, are one cache line, so that nodes are read only where
-// deadlines are equal. Each node knows its position, so that it can be taken
-// out of the middle: most timers are timeouts, which are cancelled. O(log n) to insert and to
-// erase; the vector keeps its capacity, so that nothing is allocated once warm.
+// deadlines are equal. Each node knows its position, so that it can be taken out of the middle:
+// most timers are timeouts, which are cancelled. O(log n) to insert and to erase; the vector keeps
+// its capacity, so that nothing is allocated once warm.
 //
 // Invariants:
-//   1. slots_[n].node->position_ == n, and its deadline is slots_[n].deadline; a node that is in no heap has position none.
+//   1. slots_[n].node->position_ == n, and its deadline is slots_[n].deadline; a node that is in no
+//      heap has position none.
 //   2. No node is due before its parent, slots_[(n - 1) / 4].
 //
 // Thread safety: none.
