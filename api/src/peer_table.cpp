@@ -25,16 +25,6 @@ status check_range(const char* name, std::uint32_t value, std::uint32_t most) {
                                              " is not in 1.." + std::to_string(most));
 }
 
-// What it came as, without its bytes: they go with its lease.
-datagram_view without_bytes(const datagram_view& of) noexcept {
-    datagram_fields fields = of.fields();
-    fields.data = nullptr;
-    fields.control = nullptr;
-    fields.size = fields.original_size = 0;
-    fields.control_size = 0;
-    return datagram_view(fields);
-}
-
 }  // namespace
 
 status check(const peer_options& options) {
@@ -53,7 +43,7 @@ status check(const peer_options& options) {
 // --- peer ---
 
 peer::peer(peer_table& table, const datagram_view& first, std::uint64_t hash)
-    : table_(&table), hash_(hash), origin_(without_bytes(first)) {}
+    : table_(&table), hash_(hash), origin_(first) {}
 
 peer::~peer() {
     discard_queue();
@@ -61,9 +51,10 @@ peer::~peer() {
 }
 
 address peer::local() const noexcept {
+    if (const auto told = origin_.view().local()) return *told;
     const udp_server* const server = table_->server_;
     if (server == nullptr) return {};
-    const std::uint16_t port = origin_.fields().local_port;
+    const std::uint16_t port = origin_.view().fields().local_port;
     for (const address& one : server->local_addresses()) {
         if (one.port() == port && one.family() == remote().family()) return one;
     }
@@ -72,7 +63,7 @@ address peer::local() const noexcept {
 
 status peer::send(byte_view payload) {
     if (is_closing() || table_->server_ == nullptr) return errc::closed;
-    return table_->server_->reply(origin_, payload);
+    return table_->server_->reply(origin_.view(), payload);
 }
 
 void peer::close() noexcept {
@@ -144,7 +135,8 @@ peer* peer_table::find(std::uint64_t hash, const datagram_view& like) noexcept {
     const address from = like.peer();
     const std::uint32_t socket = like.fields().socket;
     for (peer* one = bucket_of(hash); one != nullptr; one = one->next_in_bucket_) {
-        if (one->hash_ == hash && one->origin_.fields().socket == socket && one->remote() == from) {
+        if (one->hash_ == hash && one->origin_.view().fields().socket == socket &&
+            one->remote() == from) {
             return one;
         }
     }

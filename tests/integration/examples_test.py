@@ -4,135 +4,151 @@
 
 Usage: examples_test.py DIRECTORY-OF-THE-EXAMPLES [unittest arguments]
 
-They listen on the port that their texts name, 9999. So that nobody else's program is in the way,
-this runs in a network namespace of its own where that is allowed.
+Every one is run as a stranger would: with its partner, and without it or with what it does not
+expect. Partners that are not quoit's are plain sockets; interoperation_test.py has the others.
 """
+import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
+import stat
+import struct
+import tempfile
 import time
 import unittest
 
-DEADLINE_S = 30
-PORT = 9999
+import examples_support
+from examples_support import (BROADCAST_ADDRESS, GROUP, LINK_LOCAL, NETWORK_ADDRESS, PORT, Server,
+                              is_member, need_ipv6, need_namespace, peer, run,
+                              sockets_of_every_host, start, wait_until)
+from program import DEADLINE_S
+
+HERE = ("127.0.0.1", PORT)
 LOOP_PORT = 9998  # of batches, turned by hand
-INSIDE = "QUOIT_TEST_INSIDE_NAMESPACE"
-examples = None
+RECORD = struct.Struct("! I 2s Q 2h f")
 
 
-def enter_namespace():
-    """Runs this script again in a fresh network namespace. Where there can be none: returns, or
-    ends with 1 if QUOIT_REQUIRE_NETNS is 1."""
-    lo_up = ["ip", "link", "set", "lo", "up"]
-    if INSIDE in os.environ:
-        subprocess.run(lo_up, check=True)
-        return
-    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
-    try:
-        subprocess.run([*unshare, *lo_up], check=True, capture_output=True, text=True)
-    except FileNotFoundError as why:
-        reason = str(why)
-    except subprocess.CalledProcessError as why:
-        reason = why.stderr.strip()
-    else:
-        os.environ[INSIDE] = "1"
-        os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
-    if os.environ.get("QUOIT_REQUIRE_NETNS") == "1":
-        print(f"a network namespace is required here: {reason}", file=sys.stderr)
-        sys.exit(1)
-    print(f"no network namespace, in the host's then: {reason}")
-
-
-def is_listening(pid, port):
-    """Whether this process has a socket bound to `port`, by what the kernel lists."""
-    inodes = set()
-    for family in ("udp", "udp6"):
-        with open(f"/proc/net/{family}", encoding="ascii") as table:
-            for line in list(table)[1:]:
-                fields = line.split()
-                if int(fields[1].split(":")[1], 16) == port:
-                    inodes.add(fields[9])
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except FileNotFoundError:
-            continue
-        if target.removeprefix("socket:[").rstrip("]") in inodes:
-            return True
-    return False
-
-
-def handles(pid, wanted):
-    """Whether this process has a handler for the signal."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        caught = next(line for line in status if line.startswith("SigCgt:"))
-    return int(caught.split()[1], 16) >> (wanted - 1) & 1 == 1
-
-
-class Server:
-    """An example in the background; ended by its process id if it does not end by itself."""
-
-    def __init__(self, *arguments, port=PORT, stdout=subprocess.PIPE):
-        self.process = subprocess.Popen([os.path.join(examples, arguments[0]), *arguments[1:]],
-                                        stdout=stdout, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + DEADLINE_S
-        while not is_listening(self.process.pid, port):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.process.kill()
-                raise AssertionError(f"{arguments[0]} does not listen: "
-                                     f"{self.process.communicate()}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-
-    def end(self):
-        return self.process.communicate(timeout=DEADLINE_S)
-
-
-def run(name, *arguments):
-    return subprocess.run([os.path.join(examples, name), *arguments], capture_output=True,
-                          text=True, timeout=DEADLINE_S, check=False)
+def name_of(one):
+    """A socket's own address, as quoit writes it."""
+    host, port = one.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Examples(unittest.TestCase):
+    def succeeds(self, program, output):
+        self.assertEqual((program.returncode, program.stdout), (0, output), program.stderr)
+
+    def fails(self, program, words):
+        self.assertEqual((program.returncode, program.stdout), (1, ""), program.stderr)
+        self.assertRegex(program.stderr, rf"\A(error: )?[^\n]*{words}\n\Z")
+
+
+class Echoes(Examples):
     def test_five_clients_get_their_echo_and_the_server_ends(self):
         with Server("echo_server") as server:
             for _ in range(5):
-                client = run("echo_client")
-                self.assertEqual((client.returncode, client.stdout),
-                                 (0, "Received Hello, World!\n"), client.stderr)
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
             output, errors = server.end()
             self.assertEqual(server.process.returncode, 0, errors)
             self.assertEqual(output.count("Received Hello, World! from 127.0.0.1:"), 5)
 
     def test_a_used_port_is_one_line_of_words_and_status_1(self):
-        with Server("graceful_shutdown"):
-            second = run("echo_server")
-        self.assertEqual(second.returncode, 1)
-        self.assertEqual(second.stderr,
-                         "error: listen 127.0.0.1:9999: Address already in use\n")
+        with peer(address=HERE):
+            for name in ("accept", "adopted", "batches", "broadcast", "echo_server",
+                         "graceful_shutdown", "ipv6_echo", "json_echo", "multicast",
+                         "protocol_adopted", "protocol_echo", "struct_server", "upper_server"):
+                with self.subTest(example=name):
+                    self.fails(run(name), r"\S+:9999: Address already in use")
 
     def test_a_client_without_a_server_hears_of_it(self):
-        client = run("echo_client")
-        self.assertEqual(client.returncode, 1)
-        self.assertIn("Connection refused", client.stderr)
+        for name in ("echo_client", "blocking_client", "struct_client"):
+            with self.subTest(example=name):
+                self.fails(run(name), "Connection refused")
+        with self.subTest(example="json_client"):
+            client = run("json_client", "a", "b")
+            self.assertEqual((client.returncode, client.stderr),
+                             (1, "error: Connection refused\n"))
+            self.assertEqual(client.stdout,
+                             'Sent:     {"command-line arguments":["a","b"]}\n')
 
+    def test_the_adopted_socket_answers_five_clients_and_ends(self):
+        with start("adopted") as server:
+            self.assertEqual(server.line(), "listening on 127.0.0.1:9999")
+            for _ in range(5):
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
+            self.assertEqual(server.end(), ("", ""))
+            self.assertEqual(server.process.returncode, 0)
+
+    def test_the_adopted_socket_answers_callbacks(self):
+        with start("protocol_adopted") as server:
+            self.assertEqual(server.line(), "listening on 127.0.0.1:9999")
+            for _ in range(2):
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
+
+    def test_callbacks_echo_whatever_comes(self):
+        with Server("protocol_echo") as server, peer(address=("127.0.0.1", 0)) as client:
+            for sent in (b"one", b"", b"x" * 1400):
+                client.sendto(sent, HERE)
+                self.assertEqual(client.recvfrom(2048), (sent, HERE))
+                self.assertEqual(server.line(),
+                                 f"received {sent.decode()} from {name_of(client)}")
+
+    def test_a_connected_protocol_gets_its_answer(self):
+        with Server("protocol_echo") as server:
+            self.succeeds(run("protocol_connected"), "received hello\n")
+            self.assertRegex(server.line(), r"received hello from 127\.0\.0\.1:\d+")
+
+    def test_a_connected_protocol_hears_that_nobody_listens(self):
+        self.succeeds(run("protocol_connected"), "No one listening\n")
+
+    def test_every_interface_answers_from_the_address_that_was_asked(self):
+        asked = ["127.0.0.1", "127.0.0.2"] + (["::1"] if sockets_of_every_host() > 1 else [])
+        with start("ipv6_echo") as server:
+            self.listens_everywhere(server)
+            with peer() as four, contextlib.ExitStack() as stack:
+                for host in asked:
+                    one = four
+                    if ":" in host:
+                        one = stack.enter_context(peer(socket.AF_INET6))
+                    one.sendto(b"who?", (host, PORT))
+                    answer, source = one.recvfrom(2048)
+                    self.assertEqual((answer, *source[:2]), (b"who?", host, PORT))
+                    # The port alone: the client's socket is bound to no address.
+                    self.assertRegex(server.line(),
+                                     rf":{one.getsockname()[1]} wrote to {re.escape(host)}\Z")
+                for _ in range(5 - len(asked)):
+                    four.sendto(b"", HERE)
+                    self.assertEqual(four.recv(2048), b"")
+            _, errors = server.end()
+            self.assertEqual((server.process.returncode, errors), (0, ""))
+
+    def test_a_link_local_peer_keeps_its_interface(self):
+        need_namespace(self)
+        need_ipv6(self)
+        lo = socket.if_nametoindex("lo")
+        with start("ipv6_echo") as server:
+            self.listens_everywhere(server)
+            with peer(socket.AF_INET6, (LINK_LOCAL, 0, 0, lo)) as client:
+                client.sendto(b"who?", (LINK_LOCAL, PORT, 0, lo))
+                self.assertEqual(client.recvfrom(2048), (b"who?", (LINK_LOCAL, PORT, 0, lo)))
+                self.assertRegex(server.line(),
+                                 rf"\A\[fe80::1%lo\]:{client.getsockname()[1]} wrote to fe80::1")
+
+    def listens_everywhere(self, server):
+        lines = {server.line() for _ in range(sockets_of_every_host())}
+        self.assertIn(f"listening on 0.0.0.0:{PORT}", lines)
+        if len(lines) > 1:
+            self.assertIn(f"listening on [::]:{PORT}", lines)
+
+
+class Requests(Examples):
     def test_a_thousand_requests_are_answered_and_the_ledger_adds_up(self):
         with Server("graceful_shutdown") as server:
-            requests = run("requests")
-            self.assertEqual((requests.returncode, requests.stdout),
-                             (0, "1000 answers, all in time\n"), requests.stderr)
-            server.process.send_signal(signal.SIGTERM)
-            output, errors = server.end()
+            self.succeeds(run("requests"), "1000 answers, all in time\n")
+            output, errors = server.stop(signal.SIGTERM)
         self.assertEqual(server.process.returncode, 0, errors)
         self.assertIn(f"signal {int(signal.SIGTERM)}, closing", output)
         self.assertIn("unexplained 0", output)
@@ -147,9 +163,8 @@ class Examples(unittest.TestCase):
                 os.write(writer, b"." * size)
                 with Server("graceful_shutdown", stdout=writer) as server:
                     os.close(writer)
-                    deadline = time.monotonic() + DEADLINE_S
-                    while not handles(server.process.pid, wanted):
-                        self.assertLess(time.monotonic(), deadline, f"{wanted} is not handled")
+                    server.wait_until(lambda: handles(server.process.pid, wanted),
+                                      f"handling {wanted}")
                     server.process.send_signal(wanted)
                     said = output.read().lstrip(".")
                     _, errors = server.end()
@@ -157,19 +172,239 @@ class Examples(unittest.TestCase):
             self.assertTrue(said.startswith(f"listening on 127.0.0.1:{PORT}\n"), said)
             self.assertIn(f"signal {int(wanted)}, closing", said)
 
+    def test_upper_server_answers_in_capitals_and_drops_what_begins_with_a_mark(self):
+        with Server("upper_server"), peer() as client:
+            # Each client's order is kept: an answer to "!quiet" would come before "LOUD".
+            for request in (b"!quiet", b"Loud", b"", b"!"):
+                client.sendto(request, HERE)
+            self.assertEqual(client.recvfrom(2048), (b"LOUD", HERE))
+            self.assertEqual(client.recv(2048), b"")
+            client.sendto(b"last", HERE)
+            self.assertEqual(client.recv(2048), b"LAST")
+
+    def test_the_blocking_client_reads_its_replies(self):
+        with Server("echo_server"):
+            self.succeeds(run("blocking_client"), "message 0\nmessage 1\nmessage 2\n")
+        with Server("upper_server"):
+            self.succeeds(run("blocking_client"), "MESSAGE 0\nMESSAGE 1\nMESSAGE 2\n")
+
+    def test_the_blocking_client_says_what_it_did_not_ask_for(self):
+        with peer(address=HERE) as server, start("blocking_client") as client:
+            received = [server.recvfrom(2048) for _ in range(3)]
+            for _ in range(2):
+                for data, address in received:
+                    server.sendto(data, address)
+            output, errors = client.end()
+        self.assertEqual((client.process.returncode, errors), (0, ""))
+        self.assertEqual(output.splitlines(),
+                         [f"message {n}" for n in range(3)] +
+                         [f"unasked for: message {n}" for n in range(3)])
+
+    def test_the_service_in_the_background_answers_and_ends(self):
+        self.succeeds(run("background"), "message 0\nmessage 1\nmessage 2\n")
+
+    def test_each_accepted_peer_has_a_count_of_its_own(self):
+        with Server("accept") as server, peer() as one, peer() as other:
+            for number in range(1, 4):
+                for client, word in ((one, b"eins"), (other, b"zwei")):
+                    client.sendto(word, HERE)
+                    self.assertEqual(client.recvfrom(2048), (b"%d: %s" % (number, word), HERE))
+                    if number == 1:
+                        self.assertEqual(server.line(),
+                                         f"hello 127.0.0.1:{client.getsockname()[1]}")
+
+    def test_silence_is_noticed_by_those_that_say_so(self):
+        need_namespace(self)
+        # All at once, for it takes ten seconds; each has the port in a namespace of its own.
+        alone = [*examples_support.unshare(), "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+        with contextlib.ExitStack() as stack:
+            servers = {name: stack.enter_context(start(name, before=alone))
+                       for name in ("upper_server", "ipv6_echo", "struct_server")}
+            servers["accept"] = stack.enter_context(Server("accept"))
+            client = stack.enter_context(peer())
+            client.sendto(b"hello", HERE)
+            self.assertEqual(client.recv(2048), b"1: hello")
+            gone = f"127.0.0.1:{client.getsockname()[1]}"
+            self.assertEqual(servers["accept"].line(), f"hello {gone}")
+            for name in ("struct_server", "ipv6_echo"):
+                _, errors = servers[name].end()
+                self.assertEqual((servers[name].process.returncode, errors), (0, ""), name)
+            self.assertEqual(servers["accept"].line(), f"{gone} has gone")
+            self.assertEqual(servers["upper_server"].error_line(), "nothing came")
+            self.assertIsNone(servers["upper_server"].process.poll())
+
+
+def handles(pid, wanted):
+    """Whether this process has a handler for the signal."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (wanted - 1) & 1 == 1
+
+
+class Payloads(Examples):
+    def test_json_comes_back_as_it_was_sent(self):
+        request = '{"command-line arguments":["Grüße","\\"quoted\\"",""]}'
+        with start("json_echo") as server:
+            self.assertEqual(server.line(), "serving")
+            self.succeeds(run("json_client", "Grüße", '"quoted"', ""),
+                          f"Sent:     {request}\nReceived: {request}\n")
+            self.assertEqual(server.line(), f"127.0.0.1 sent {request}")
+        with Server("echo_server"):
+            self.succeeds(run("json_client"),
+                          'Sent:     {"command-line arguments":[]}\n'
+                          'Received: {"command-line arguments":[]}\n')
+
+    def test_what_is_no_json_is_answered_with_an_error_and_the_talk_goes_on(self):
+        wrong = {"error": "Invalid JSON", "code": "parse_error"}
+        with start("json_echo") as server, peer() as client:
+            self.assertEqual(server.line(), "serving")
+            for sent, expected in ((b'{"n": 1}', {"n": 1}), (b"{", wrong), (b"", wrong),
+                                   (b"\xff\xfe", wrong), (b'[null, "x"]', [None, "x"])):
+                client.sendto(sent, HERE)
+                answer, source = client.recvfrom(2048)
+                self.assertEqual((json.loads(answer), source), (expected, HERE), sent)
+            self.assertEqual(server.line(), '127.0.0.1 sent {"n":1}')
+            self.assertEqual(server.line(), '127.0.0.1 sent [null,"x"]')
+
+    def test_an_answer_that_is_no_json_is_an_error_of_the_client(self):
+        with peer(address=HERE) as server, start("json_client", "x") as client:
+            _, address = server.recvfrom(2048)
+            server.sendto(b"sorry", address)
+            output, errors = client.end()
+        self.assertEqual((client.process.returncode, output),
+                         (1, 'Sent:     {"command-line arguments":["x"]}\n'))
+        self.assertRegex(errors, r"\Aerror: .+\n\Z")
+
+    def test_a_struct_arrives_behind_an_echo(self):
+        with start("struct_server") as server:
+            self.says_where_it_is(server)
+            for _ in range(2):
+                self.succeeds(run("struct_client"), "recv: data\n")
+                self.assertEqual(server.line(), "1 ab 2 3 3 2.5")
+
+    def test_a_struct_of_another_size_is_an_error_and_the_server_goes_on(self):
+        with start("struct_server") as server:
+            host = self.says_where_it_is(server)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with peer(family) as client:
+                right = RECORD.pack(4_294_967_295, b"\x00z", 2**64 - 1, -1, 32767, -0.5)
+                for sent in (right[:-1], right + b"!", b"", right):
+                    client.sendto(b"data", (host, PORT))
+                    self.assertEqual(client.recv(2048), b"data")
+                    client.sendto(sent, (host, PORT))
+                    if sent != right:
+                        self.assertRegex(server.error_line(),
+                                         rf":{client.getsockname()[1]}: .+")
+                self.assertEqual(server.line(),
+                                 "4294967295 \0z 18446744073709551615 -1 32767 -0.5")
+
+    def says_where_it_is(self, server):
+        match = re.fullmatch(rf"Server address: \[?(127\.0\.0\.1|::1)\]?:{PORT}", server.line())
+        self.assertTrue(match)
+        self.assertRegex(server.line(), r"Receive buffer: asked 212992, granted \d+ \(max \d+\)")
+        return match[1]
+
+
+class Groups(Examples):
+    def test_whoever_is_asked_by_broadcast_answers(self):
+        need_namespace(self)
+        with Server("broadcast") as server:
+            self.succeeds(run("broadcast", BROADCAST_ADDRESS), f"me, says {NETWORK_ADDRESS}\n")
+            self.assertRegex(server.line(),
+                             rf"\Awho is there\? from {re.escape(NETWORK_ADDRESS)}:\d+\Z")
+
+    def test_a_broadcast_that_nobody_answers_lists_nobody(self):
+        need_namespace(self)
+        self.succeeds(run("broadcast", BROADCAST_ADDRESS), "")
+
+    def test_what_is_no_address_or_cannot_be_reached_is_one_line_of_words(self):
+        self.fails(run("broadcast", "everybody"), "error: .+")
+        self.fails(run("broadcast", ""), "error: .+")
+        need_namespace(self)
+        self.fails(run("broadcast", "198.51.100.255"), "error: .*Network is unreachable")
+
+    def test_a_member_of_the_group_answers_its_ping_and_nothing_else(self):
+        need_namespace(self)
+        with Server("multicast") as server, peer() as client:
+            server.wait_until(lambda: is_member(GROUP), f"in {GROUP}")
+            self.succeeds(run("multicast", "client"), "Server: Pong\n")
+            self.assertRegex(server.line(), r"\AClient: Ping from 127\.0\.0\.1:\d+\Z")
+            for word in (b"Hello", b"Client: Ping"):
+                client.sendto(word, (GROUP, PORT))
+            self.assertEqual(client.recv(2048), b"Server: Pong")
+            self.assertRegex(server.line(), r"\AHello from ")
+
+    def test_a_ping_that_nobody_answers_is_said_to_be_late(self):
+        need_namespace(self)
+        wait_until(lambda: not is_member(GROUP), f"nobody in {GROUP}")
+        client = run("multicast", "client")
+        self.assertEqual((client.returncode, client.stdout), (0, "timed out\n"), client.stderr)
+
+
+class Names(Examples):
+    def test_names_are_looked_up_at_once_and_a_wrong_one_harms_no_other(self):
+        lookup = run("resolve", "localhost", "192.0.2.7", "2001:db8::7", "nobody.invalid")
+        self.assertEqual(lookup.returncode, 0, lookup.stderr)
+        # In the order of the answers.
+        localhost, four, six = sorted(lookup.stdout.splitlines(), reverse=True)
+        self.assertRegex(localhost, r"\Alocalhost( 127\.0\.0\.1| ::1)+\Z")
+        self.assertEqual((four, six), ("2001:db8::7 2001:db8::7", "192.0.2.7 192.0.2.7"))
+        self.assertRegex(lookup.stderr, r"\Aresolve nobody\.invalid: .+\n\Z")
+
+    def test_looking_up_nothing_says_nothing(self):
+        self.succeeds(run("resolve"), "")
+
+
+class UnixDatagrams(Examples):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.place = place.name
+        self.socket = os.path.join(self.place, "quoit-example.sock")
+
+    def test_the_server_writes_into_the_file_whose_descriptor_it_gets(self):
+        with start("unix_datagrams", cwd=self.place) as server:
+            self.assertEqual(server.line(), "serving quoit-example.sock")
+            self.assertEqual(stat.S_IMODE(os.stat(self.socket).st_mode), 0o600)
+            for _ in range(2):
+                with start("unix_datagrams", "client", cwd=self.place) as client:
+                    self.assertEqual(client.end(), ("done\n", ""))
+                    self.assertEqual(server.line(), f"from process {client.process.pid}")
+        with open(os.path.join(self.place, "quoit-example.log"), encoding="ascii") as log:
+            self.assertEqual(log.read(), "a line\na line\n")
+
+    def test_a_peer_without_a_name_cannot_be_answered_and_the_server_goes_on(self):
+        with start("unix_datagrams", cwd=self.place) as server:
+            self.assertEqual(server.line(), "serving quoit-example.sock")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
+                nameless.sendto(b"no descriptor", self.socket)
+            self.assertEqual(server.line(), f"from process {os.getpid()}")
+            self.succeeds(run("unix_datagrams", "client", cwd=self.place), "done\n")
+
+    def test_no_server_and_a_used_name_are_one_line_of_words(self):
+        self.fails(run("unix_datagrams", "client", cwd=self.place),
+                   "error: .*No such file or directory")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as first:
+            first.bind(self.socket)
+            self.fails(run("unix_datagrams", cwd=self.place), "error: .*Address already in use")
+            self.assertTrue(os.path.exists(self.socket))
+
+
+class Batches(Examples):
     def test_batches_count_every_datagram(self):
-        with Server("batches") as server:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with Server("batches", sockets=sockets_of_every_host()) as server:
+            with peer() as sender:
                 for number in range(100):
-                    sender.sendto(b"%d" % number, ("127.0.0.1", PORT))
+                    sender.sendto(b"%d" % number, HERE)
             output, errors = server.end()
         self.assertEqual(server.process.returncode, 0, errors)
         self.assertTrue(output.startswith("100 datagrams, 0 congested, "), output)
 
     def test_batches_turned_by_hand_end_when_they_have_their_count(self):
         deadline = time.monotonic() + DEADLINE_S
-        with Server("batches", "1000", port=LOOP_PORT) as server:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with Server("batches", "1000", port=LOOP_PORT,
+                    sockets=sockets_of_every_host()) as server:
+            with peer() as sender:
                 # Some may find the socket full.
                 while server.process.poll() is None and time.monotonic() < deadline:
                     sender.sendto(b"x", ("127.0.0.1", LOOP_PORT))
@@ -180,12 +415,9 @@ class Examples(unittest.TestCase):
         self.assertGreaterEqual(int(match[1]), 1000)
         self.assertGreater(int(match[2]), 0)  # the kernel's timestamps arrived
 
+    def test_a_count_that_is_no_number_is_one_line_of_words(self):
+        self.fails(run("batches", "many"), "error: .+")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or not os.path.isdir(sys.argv[1]):
-        print(__doc__)
-        sys.exit(2)
-    enter_namespace()
-    examples = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=2)
+    examples_support.main(__doc__)

@@ -54,7 +54,7 @@ class udp_connection {
     [[nodiscard]] address peer_address() const noexcept {
         return peer_ ? peer_->remote() : address();
     }
-    /// Of the socket it wrote to.
+    /// The address it wrote to, or that of the socket where that is not known.
     [[nodiscard]] address local_address() const noexcept {
         return peer_ ? peer_->local() : address();
     }

@@ -74,7 +74,7 @@ class conversation {
     }
 
     [[nodiscard]] address peer() const noexcept { return peer_->remote(); }
-    /// Of the socket it wrote to.
+    /// The address it wrote to, or that of the socket where that is not known.
     [[nodiscard]] address local() const noexcept { return peer_->local(); }
     [[nodiscard]] bool is_closing() const noexcept { return peer_->is_closing(); }
 

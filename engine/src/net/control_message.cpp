@@ -92,28 +92,45 @@ void read_one(int level, int type, bytes from, control_data& into) noexcept {
     }
 }
 
+// The walk that CMSG_NXTHDR does, with every length checked before it is used: cmsg_len comes from
+// the buffer. `visit` gets each header and the message with it. False: a length made no sense.
+template <class Visit>
+bool walk(std::span<const std::byte> control, Visit visit) noexcept {
+    while (!control.empty()) {
+        cmsghdr header{};
+        // Less than a header: the padding behind the last message, or garbage.
+        if (!read(control, header)) return control.size() < CMSG_ALIGN(sizeof(std::size_t));
+        if (header.cmsg_len < sizeof header || header.cmsg_len > control.size()) return false;
+        visit(header, control.first(header.cmsg_len));
+        control = control.subspan(std::min(CMSG_ALIGN(header.cmsg_len), control.size()));
+    }
+    return true;
+}
+
 }  // namespace
 
 control_data parse_control(std::span<const std::byte> control) noexcept {
     control_data found;
-    // The walk that CMSG_NXTHDR does, with every length checked before it is used: cmsg_len comes
-    // from the buffer.
-    while (!control.empty()) {
-        cmsghdr header{};
-        if (!read(control, header)) {
-            // Less than a header: the padding behind the last message, or garbage.
-            found.is_valid = found.is_valid && control.size() < CMSG_ALIGN(sizeof(std::size_t));
-            break;
-        }
-        if (header.cmsg_len < sizeof header || header.cmsg_len > control.size()) {
-            found.is_valid = false;
-            break;
-        }
-        read_one(header.cmsg_level, header.cmsg_type,
-                 control.subspan(CMSG_LEN(0), header.cmsg_len - CMSG_LEN(0)), found);
-        control = control.subspan(std::min(CMSG_ALIGN(header.cmsg_len), control.size()));
-    }
+    found.is_valid = walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
+        read_one(header.cmsg_level, header.cmsg_type, message.subspan(CMSG_LEN(0)), found);
+    });
     return found;
+}
+
+std::size_t copy_destination(std::span<const std::byte> control,
+                             std::span<std::byte> into) noexcept {
+    std::size_t copied = 0;
+    walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
+        const bool is_wanted =
+            (header.cmsg_level == IPPROTO_IP && header.cmsg_type == IP_PKTINFO) ||
+            (header.cmsg_level == IPPROTO_IPV6 && header.cmsg_type == IPV6_PKTINFO);
+        const std::size_t size = CMSG_ALIGN(message.size());
+        if (!is_wanted || size > into.size()) return;
+        std::memset(into.data(), 0, size);
+        std::memcpy(into.data(), message.data(), message.size());
+        copied = size;
+    });
+    return copied;
 }
 
 std::uint16_t control_size_for(family of, metadata wanted, bool has_gro) noexcept {

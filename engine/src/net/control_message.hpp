@@ -33,4 +33,9 @@ struct control_data {
 /// Bytes of control buffer that hold all of this at once on a socket of that family.
 [[nodiscard]] std::uint16_t control_size_for(family of, metadata wanted, bool has_gro) noexcept;
 
+/// Copies the message that says where the datagram was sent to, if there is one and it fits.
+/// Returns its size with its padding; 0: nothing was copied.
+[[nodiscard]] std::size_t copy_destination(std::span<const std::byte> control,
+                                           std::span<std::byte> into) noexcept;
+
 }  // namespace quoit::detail

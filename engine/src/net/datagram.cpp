@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <quoit/datagram.hpp>
+#include <quoit/detail/kept_request.hpp>
 
 #include "net/control_message.hpp"
 
@@ -84,6 +85,16 @@ datagram_batch::~datagram_batch() {
     trains_.clear();
     if (!has_spare_batch || trains_.capacity() <= spare_batch.trains.capacity()) return;
     std::swap(trains_, spare_batch.trains);
+}
+
+detail::kept_request::kept_request(const datagram_view& of) noexcept {
+    datagram_fields fields = of.fields();
+    const std::size_t size = copy_destination({fields.control, fields.control_size}, control_);
+    fields.control = control_.data();
+    fields.control_size = static_cast<std::uint16_t>(size);
+    fields.data = nullptr;
+    fields.size = fields.original_size = 0;
+    view_ = datagram_view(fields);
 }
 
 }  // namespace quoit

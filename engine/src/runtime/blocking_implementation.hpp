@@ -103,6 +103,7 @@ class blocking_implementation final : public blocking_socket {
     // behind sending_
     [[nodiscard]] status send_behind_gate(const outgoing& message, int fd, std::size_t size,
                                           time_point deadline);
+    [[nodiscard]] std::optional<ip> source_for(const destination& where) const noexcept;
     [[nodiscard]] std::span<const iovec> gather(std::span<const byte_view> pieces,
                                                 std::span<iovec, pieces_on_stack> few,
                                                 std::size_t size);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "net/control_message.hpp"
 #include "net/system.hpp"
 #include "runtime/blocking_implementation.hpp"
 #include "runtime/send_queue.hpp"
@@ -32,9 +33,19 @@ status blocking_implementation::send(std::span<const byte_view> pieces, destinat
     const turn mine(*this, sending_, deadline);
     if (!mine.is_inside()) return mine.refusal();
     std::array<iovec, pieces_on_stack> few;
+    const std::optional<ip> from = source_for(where);
     const outgoing message{.pieces = gather(pieces, few, size),
-                           .to = rules_.peer ? nullptr : where.to};
+                           .to = rules_.peer ? nullptr : where.to,
+                           .from = from ? &*from : nullptr};
     return send_behind_gate(message, descriptor_for(where), size, deadline);
+}
+
+// An answer leaves from the address the request went to, where the kernel said which that was.
+std::optional<ip> blocking_implementation::source_for(const destination& where) const noexcept {
+    if (rules_.peer || where.request == nullptr || where.request->control_size == 0) return {};
+    const bool is_answer = where.to != nullptr && *where.to == where.request->peer;
+    if (!is_answer) return {};
+    return parse_control({where.request->control, where.request->control_size}).source;
 }
 
 std::span<const iovec> blocking_implementation::gather(std::span<const byte_view> pieces,

@@ -4,6 +4,7 @@
 #include "net/control_message.hpp"
 #include "net/system.hpp"
 #include "runtime/open_sockets.hpp"
+#include "runtime/socket_options.hpp"
 
 #include <pthread.h>
 
@@ -22,6 +23,14 @@ udp_options without_offload(const address& /*where*/, udp_options options) noexc
     return options;
 }
 
+// Of a server: each datagram says where it was sent to, where an answer needs to know.
+udp_options of_server(const address& where, udp_options options) noexcept {
+    if (needs_destinations(where, options)) {
+        options.received_metadata = options.received_metadata | metadata::local_address;
+    }
+    return without_offload(where, options);
+}
+
 // As the standard's, which asks the clock in its own way afterwards: every look at the clock is
 // net/system.hpp's. False: the time is up. pthread_cond_clockwait(3) is there since glibc 2.30.
 bool wait_until(std::condition_variable& is_so, std::unique_lock<std::mutex>& lock,
@@ -38,7 +47,7 @@ bool wait_until(std::condition_variable& is_so, std::unique_lock<std::mutex>& lo
 // Where a received message lies in the buffer: name, control data, payload.
 message_layout layout_of(const address& local, const udp_options& options) noexcept {
     const bool is_v6 = local.family() == family::ipv6;
-    const metadata wanted = without_offload(local, options).received_metadata;
+    const metadata wanted = of_server(local, options).received_metadata;  // enough for clients
     return {.name_size = static_cast<std::uint16_t>(is_v6 ? 32 : 16),
             .control_size = control_size_for(local.family(), wanted, false)};
 }
@@ -191,7 +200,7 @@ blocking_socket::opened make(std::vector<udp_socket> sockets, std::optional<addr
 blocking_socket::opened blocking_socket::listen(std::span<const address> where,
                                                 const udp_options& options) {
     if (auto checked = check(options); !checked) return std::unexpected(checked.error());
-    auto sockets = listen_on_all(where, options, without_offload);
+    auto sockets = listen_on_all(where, options, of_server);
     if (!sockets) return std::unexpected(sockets.error());
     return make(*std::move(sockets), std::nullopt, options);
 }
@@ -199,7 +208,7 @@ blocking_socket::opened blocking_socket::listen(std::span<const address> where,
 blocking_socket::opened blocking_socket::listen_on_every_interface(std::uint16_t port_number,
                                                                    const udp_options& options) {
     if (auto checked = check(options); !checked) return std::unexpected(checked.error());
-    auto sockets = detail::listen_on_every_interface(port_number, options, without_offload);
+    auto sockets = detail::listen_on_every_interface(port_number, options, of_server);
     if (!sockets) return std::unexpected(sockets.error());
     return make(*std::move(sockets), std::nullopt, options);
 }

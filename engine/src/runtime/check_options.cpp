@@ -97,22 +97,4 @@ result<void> check(const udp_options& options) {
     return {};
 }
 
-std::error_code check_destination(const destination_rules& rules, std::size_t size,
-                                  const address* to) noexcept {
-    constexpr ip broadcast_host = ip::v4({255, 255, 255, 255});
-    if (rules.peer && to != nullptr && *to != *rules.peer) return errc::already_connected;
-    if (!rules.peer && to == nullptr) return errc::not_connected;
-    const address& destination = to != nullptr ? *to : *rules.peer;
-    const bool is_v4 = destination.family() == family::ipv4;
-    const bool has_family =
-        is_v4 ? rules.has_ipv4 : rules.has_ipv6 && destination.family() == family::ipv6;
-    if (!has_family) return errc::wrong_family;
-    if (destination.port() == 0) return errc::invalid_address;
-    if (size > payload_size_max_of(destination.family())) return errc::message_too_long;
-    if (is_v4 && !rules.allows_broadcast && destination.host() == broadcast_host) {
-        return std::make_error_code(std::errc::permission_denied);
-    }
-    return {};
-}
-
 }  // namespace quoit::detail

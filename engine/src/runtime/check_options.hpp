@@ -25,12 +25,28 @@ namespace quoit::detail {
 /// What an endpoint may send to.
 struct destination_rules {
     std::optional<address> peer;
-    bool has_ipv4 = false;
+    bool has_ipv4 = false;  // among its sockets
     bool has_ipv6 = false;
     bool allows_broadcast = false;
 };
 /// Why `size` bytes to `to` (null: to the peer) are refused at the call; no error when they may go.
-[[nodiscard]] std::error_code check_destination(const destination_rules& rules, std::size_t size,
-                                                const address* to) noexcept;
+[[nodiscard]] inline std::error_code check_destination(const destination_rules& rules,
+                                                       std::size_t size,
+                                                       const address* to) noexcept {
+    constexpr ip broadcast_host = ip::v4({255, 255, 255, 255});
+    if (rules.peer && to != nullptr && *to != *rules.peer) return errc::already_connected;
+    if (!rules.peer && to == nullptr) return errc::not_connected;
+    const address& destination = to != nullptr ? *to : *rules.peer;
+    const bool is_v4 = destination.family() == family::ipv4;
+    const bool has_family =
+        is_v4 ? rules.has_ipv4 : rules.has_ipv6 && destination.family() == family::ipv6;
+    if (!has_family) return errc::wrong_family;
+    if (destination.port() == 0) return errc::invalid_address;
+    if (size > payload_size_max_of(destination.family())) return errc::message_too_long;
+    if (is_v4 && !rules.allows_broadcast && destination.host() == broadcast_host) {
+        return std::make_error_code(std::errc::permission_denied);
+    }
+    return {};
+}
 
 }  // namespace quoit::detail

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "net/udp_socket.hpp"
+#include "runtime/check_options.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/send_queue.hpp"
 #include "runtime/unix_part.hpp"
@@ -64,7 +65,7 @@ struct socket_state {
     std::size_t drop_queued() noexcept { return as_unix ? as_unix->queue.drop() : queue.drop(); }
 };
 
-struct endpoint_state {
+struct endpoint_state : destination_rules {
     endpoint_state(std::uint32_t queue_size_max, when_full policy)
         : received(queue_size_max, policy) {}
 
@@ -72,17 +73,13 @@ struct endpoint_state {
     udp_options options;
     std::vector<std::uint32_t> sockets;  // tags
     std::vector<address> locals;
-    std::optional<address> peer;
     // Whose datagrams may still be in the socket: the peer it had before, or, once it had none,
     // anybody's.
     std::optional<address> former_peer;
     bool was_unconnected = false;
-    bool has_ipv4 = false;  // among its sockets
-    bool has_ipv6 = false;
     bool is_unix_client = false;
     inbox received;
     stats ledger;  // what is counted here; what others count is added by stats()
-    bool allows_broadcast = false;
     bool is_closing = false;
     bool is_closed = false;
     bool is_released = false;

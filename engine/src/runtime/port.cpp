@@ -7,7 +7,6 @@
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -74,20 +73,11 @@ void log_to_standard_error(log_level level, std::string_view line) noexcept {
 
 // --- the implementation's life ---
 
-std::atomic<std::uint32_t> port::implementation::fork_count_{0};
-
-void port::implementation::count_forks() {
-    [[maybe_unused]] static const int registered = pthread_atfork(
-        nullptr, nullptr, [] { fork_count_.fetch_add(1, std::memory_order_relaxed); });
-}
-
-port::implementation::implementation(const loop_options& options)
-    : options_(options), forks_at_creation_(fork_count_.load(std::memory_order_relaxed)) {}
+port::implementation::implementation(const loop_options& options) : options_(options) {}
 
 result<std::unique_ptr<port::implementation>> port::implementation::create(
     const loop_options& options) {
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
-    count_forks();
     std::unique_ptr<implementation> made(new implementation(options));
     auto waker = detail::port_waker::create();
     if (!waker) return std::unexpected(waker.error());

@@ -6,6 +6,7 @@
 // Single-threaded but for wake(); see quoit/port.hpp.
 #pragma once
 
+#include "base/fork_watch.hpp"
 #include "net/multicast.hpp"
 #include "runtime/endpoint.hpp"
 
@@ -97,9 +98,8 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::socket_state* first_socket(const detail::endpoint_state& of) noexcept {
         return of.sockets.empty() ? nullptr : sockets_[of.sockets.front()].get();
     }
-    [[nodiscard]] bool is_forked() const noexcept {
-        return fork_count_.load(std::memory_order_relaxed) != forks_at_creation_;
-    }
+    // A ring does not survive a fork (EEXIST, SINGLE_ISSUER).
+    [[nodiscard]] bool is_forked() const noexcept { return fork_watch_.is_forked(); }
 
   private:
     explicit implementation(const loop_options& options);
@@ -187,10 +187,7 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] detail::send_result send_now(detail::socket_state& one,
                                                std::span<const detail::outgoing> messages);
 
-    // Raised in the child of every fork: a ring does not survive one (EEXIST, SINGLE_ISSUER).
-    static std::atomic<std::uint32_t> fork_count_;
-    static void count_forks();
-
+    detail::fork_watch fork_watch_;
     loop_options options_;
     quoit::capabilities capabilities_;
     std::unique_ptr<detail::port_waker> waker_;
@@ -217,7 +214,6 @@ class port::implementation final : private detail::event_sink {
     bool is_delivering_ = false;
     std::size_t arrived_ = 0;
     std::atomic<std::thread::id> thread_{};
-    std::uint32_t forks_at_creation_ = 0;
     std::atomic<bool> is_woken_{false};
 };
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Opening and closing. A socket that closes: stop sending -> detach -> (the worker cancels and
-// reaps)
+// Opening and closing. A socket that closes: stop sending -> detach -> (the worker cancels, reaps)
 // -> drop-all filter, drain, read the drop counter, close(2). An inline worker has let go when its
 // detach() returns, so the port number is free when close() returns; a threaded one says
 // `detached`.
 #include "net/segmentation.hpp"
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
+#include "runtime/open_sockets.hpp"
 #include "runtime/port_implementation.hpp"
 #include "runtime/socket_options.hpp"
 
@@ -31,31 +31,12 @@ result<endpoint_id> port::implementation::open(std::span<const address> where,
                                                const udp_options& options) {
     if (is_forked()) return failure(errc::forked);
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
-    if (where.empty()) return failure(errc::invalid_option, "no address to listen on");
     if (where.size() > sockets_free()) {
         return no_socket_left(options_);
     }
-    std::vector<detail::udp_socket> opened;
-    std::vector<error> causes;
-    for (const address& one : where) {
-        if (one.family() == family::unspecified) {
-            causes.emplace_back(make_error_code(errc::invalid_address), "listen on no address");
-            continue;
-        }
-        auto made = detail::udp_socket::listen(one, for_server_socket(one, options));
-        if (made) {
-            opened.push_back(*std::move(made));
-        } else {
-            causes.push_back(made.error());
-        }
-    }
-    if (causes.size() == 1 && where.size() == 1) return std::unexpected(causes.front());
-    if (!causes.empty()) {
-        const std::error_code first = causes.front().code();
-        return std::unexpected(error(
-            first, "listen on " + std::to_string(where.size()) + " addresses", std::move(causes)));
-    }
-    return add_endpoint(std::move(opened), std::nullopt, options);
+    auto opened = detail::listen_on_all(where, options, for_server_socket);
+    if (!opened) return std::unexpected(opened.error());
+    return add_endpoint(*std::move(opened), std::nullopt, options);
 }
 
 result<endpoint_id> port::implementation::open_every_interface(std::uint16_t port_number,
@@ -65,42 +46,21 @@ result<endpoint_id> port::implementation::open_every_interface(std::uint16_t por
     if (sockets_free() < 2) {
         return no_socket_left(options_);
     }
-    // The number the kernel chooses for one family may be taken in the other: then another.
-    const int attempts_max = port_number == 0 ? 16 : 1;
-    result<detail::udp_socket> v6 = failure(errc::closed);
-    for (int attempt = 0; attempt < attempts_max; ++attempt) {
-        const address all_v4(ip::v4({}), port_number);
-        auto v4 = detail::udp_socket::listen(all_v4, for_server_socket(all_v4, options));
-        if (!v4) return std::unexpected(v4.error());
-        const std::uint16_t number = v4->local().port();
-        const address all_v6(ip::v6({}), number);
-        v6 = detail::udp_socket::listen(all_v6, for_server_socket(all_v6, options));
-        const bool has_no_v6 = !v6 && (v6.error() == std::errc::address_family_not_supported ||
-                                       v6.error() == std::errc::address_not_available);
-        if (!v6 && !has_no_v6) continue;
-        std::vector<detail::udp_socket> opened;
-        opened.push_back(*std::move(v4));
-        if (v6) opened.push_back(*std::move(v6));
-        return add_endpoint(std::move(opened), std::nullopt, options);
-    }
-    return std::unexpected(v6.error());
+    auto opened = detail::listen_on_every_interface(port_number, options, for_server_socket);
+    if (!opened) return std::unexpected(opened.error());
+    return add_endpoint(*std::move(opened), std::nullopt, options);
 }
 
 result<endpoint_id> port::implementation::open_connection(const address& peer,
                                                           const udp_options& options) {
     if (is_forked()) return failure(errc::forked);
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
-    if (peer.family() == family::unspecified || peer.port() == 0) {
-        return failure(errc::invalid_address, "connect " + peer.to_string());
-    }
-    if (options.local.family() != family::unspecified && options.local.family() != peer.family()) {
-        return failure(errc::wrong_family,
-                       "connect " + peer.to_string() + " from " + options.local.to_string());
-    }
     if (sockets_free() < 1) {
         return no_socket_left(options_);
     }
-    auto made = detail::udp_socket::connect(peer, for_socket(peer.family(), options));
+    auto made = detail::connect_to(peer, options, [](const address& to, udp_options wanted) {
+        return for_socket(to.family(), wanted);
+    });
     if (!made) return std::unexpected(made.error());
     const address connected_to = made->peer().value_or(peer);
     std::vector<detail::udp_socket> opened;

@@ -23,8 +23,6 @@ constexpr std::size_t flush_at_bytes = 256U << 10U;
 
 constexpr std::uint32_t no_tag = ~std::uint32_t{0};
 
-constexpr ip broadcast_host = ip::v4({255, 255, 255, 255});
-
 std::size_t size_of(std::span<const byte_view> pieces) noexcept {
     std::size_t size = 0;
     for (const byte_view& piece : pieces)
@@ -42,19 +40,7 @@ std::error_code port::implementation::check(const endpoint_state& endpoint, std:
                                             const address* to) const noexcept {
     if (endpoint.is_closing) return errc::closed;
     if (is_forked()) return errc::forked;
-    if (endpoint.peer && to != nullptr && *to != *endpoint.peer) return errc::already_connected;
-    if (!endpoint.peer && to == nullptr) return errc::not_connected;
-    const address& destination = to != nullptr ? *to : *endpoint.peer;
-    const bool is_v4 = destination.family() == family::ipv4;
-    const bool has_family =
-        is_v4 ? endpoint.has_ipv4 : endpoint.has_ipv6 && destination.family() == family::ipv6;
-    if (!has_family) return errc::wrong_family;
-    if (destination.port() == 0) return errc::invalid_address;
-    if (size > detail::payload_size_max_of(destination.family())) return errc::message_too_long;
-    if (is_v4 && !endpoint.allows_broadcast && destination.host() == broadcast_host) {
-        return std::make_error_code(std::errc::permission_denied);
-    }
-    return {};
+    return detail::check_destination(endpoint, size, to);
 }
 
 // The socket that received what is answered, if it is one of ours; else the first of the family.

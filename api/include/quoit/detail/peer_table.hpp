@@ -23,6 +23,7 @@
 #include <quoit/datagram.hpp>
 #include <quoit/detail/chain.hpp>
 #include <quoit/detail/counted.hpp>
+#include <quoit/detail/kept_request.hpp>
 #include <quoit/detail/reservations.hpp>
 #include <quoit/detail/scheduler.hpp>
 #include <quoit/payload.hpp>
@@ -63,7 +64,7 @@ class peer final : public chain_link<by_age>, public chain_link<in_backlog> {
         free_frame(object, size);
     }
 
-    [[nodiscard]] address remote() const noexcept { return origin_.peer(); }
+    [[nodiscard]] address remote() const noexcept { return origin_.view().peer(); }
     /// Of the socket it wrote to.
     [[nodiscard]] address local() const noexcept;
     [[nodiscard]] peer_table& table() const noexcept { return *table_; }
@@ -95,7 +96,7 @@ class peer final : public chain_link<by_age>, public chain_link<in_backlog> {
     counted_ptr<peer_table> table_;
     peer* next_in_bucket_ = nullptr;
     std::uint64_t hash_;
-    datagram_view origin_;  // of its first datagram: no bytes, but where it came from and to
+    kept_request origin_;  // its first datagram
     chain<queued_datagram> queue_;
     reservations waiting_;
     task_handle<> attendant_;
