@@ -332,6 +332,9 @@ task<> open_a_name_in_use(std::string path) {
     }
     const auto client = open_unix_connection(path, {.local = path});
     expect_error(client, std::errc::address_in_use);
+    if (!client) {
+        EXPECT_EQ(client.error().message(), "bind " + path + ": Address already in use");
+    }
     const foreign_unix peer(new_abstract_name());
     peer.sendto("still there?", path);
     const auto heard = co_await first.read(patiently);

@@ -10,7 +10,7 @@
 //       server.reply(*datagram, "done");
 //   }
 //
-//   auto client = or_throw(quoit::open_unix_connection("app.sock"));   // autobinds: can be answered
+//   auto client = or_throw(quoit::open_unix_connection("app.sock"));  // can be answered
 //   const int passed[] = {log.get()};
 //   client.send("a line\n", {.descriptors = passed});
 //

@@ -43,7 +43,7 @@ struct receive_stats {
     std::uint64_t truncated = 0;  ///< of those passed, longer than payload_size_max
     std::uint64_t trains = 0;     ///< coalesced trains (UDP_GRO) among what was passed ...
     std::uint64_t coalesced = 0;  ///< ... and how many datagrams came in them
-    std::uint64_t refused = 0;    ///< ICMP refusals heard of
+    std::uint64_t refused = 0;    ///< ICMP refusals heard of; UNIX: sends to a peer that is gone
     /// UNIX: of those passed, whose descriptors or credentials did not all fit.
     std::uint64_t ancillary_truncated = 0;
     drops dropped{};

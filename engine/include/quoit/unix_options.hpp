@@ -46,8 +46,8 @@ struct unix_options {
     /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. See udp_options.
     std::uint32_t queue_size_max = 0;
     when_full on_full = when_full::drop_newest;
-    /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted. With more than 38
-    /// descriptors_max there is room for less.
+    /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted. Beside descriptors_max
+    /// above 46 (38 with credentials) there is room for less; what does not fit is refused.
     std::uint32_t payload_size_max = payload_size_limit;
     /// Bytes asked of the kernel (SO_RCVBUF, SO_SNDBUF); 0: what the system gives. A UNIX datagram
     /// is charged to its sender's buffer until it is read; one longer than that is never sent

@@ -82,19 +82,20 @@ unix_address peer_of_unix(int fd) noexcept { return read_name(system::peer_name,
 
 // --- unix_binding ---
 
-result<void> unix_binding::bind(int fd, const unix_address& where, std::uint32_t mode) {
+result<void> unix_binding::bind(const char* what, int fd, const unix_address& where,
+                                std::uint32_t mode) {
     int error = 0;
     if (where.is_path() && mode != mode_of_umask) error = system::change_mode(fd, mode);
     const unix_name name(where);
     if (error == 0) error = system::bind(fd, name.get(), name.size());
     if (error < 0) {
         return system_failure(
-            error, naming("listen", where) + (error == -EADDRINUSE ? why_in_use(fd, where) : ""));
+            error, naming(what, where) + (error == -EADDRINUSE ? why_in_use(fd, where) : ""));
     }
     local_ = where.is_path() ? where : read_name(system::local_name, fd);
     if (!where.is_path()) return {};
     error = adopt_file(mode);
-    if (error < 0) return system_failure(error, naming("listen", where) + ": set its mode");
+    if (error < 0) return system_failure(error, naming(what, where) + ": set its mode");
     return {};
 }
 
@@ -133,7 +134,7 @@ result<unix_socket> unix_socket::listen(const unix_address& where, const unix_op
     if (!fd) return std::unexpected(fd.error());
     unix_socket made;
     made.fd = *std::move(fd);
-    if (auto bound = made.binding.bind(made.fd.get(), where, options.mode); !bound) {
+    if (auto bound = made.binding.bind("listen", made.fd.get(), where, options.mode); !bound) {
         return std::unexpected(bound.error());
     }
     return made;
@@ -141,12 +142,13 @@ result<unix_socket> unix_socket::listen(const unix_address& where, const unix_op
 
 result<unix_socket> unix_socket::connect(const unix_address& peer, const unix_options& options) {
     if (peer.is_unnamed()) return failure(errc::invalid_address, naming("connect", peer));
-    if (!options.local.is_valid()) return bad_name("connect from", options.local);
+    if (!options.local.is_valid()) return bad_name("bind", options.local);
     auto fd = open("connect", peer, options);
     if (!fd) return std::unexpected(fd.error());
     unix_socket made;
     made.fd = *std::move(fd);
-    if (auto bound = made.binding.bind(made.fd.get(), options.local, options.mode); !bound) {
+    if (auto bound = made.binding.bind("bind", made.fd.get(), options.local, options.mode);
+        !bound) {
         return std::unexpected(bound.error());
     }
     if (const int error = connect_unix(made.fd.get(), peer); error < 0) {

@@ -34,7 +34,9 @@ class unix_binding {
     [[nodiscard]] const unix_address& local() const noexcept { return local_; }
 
     /// Sets the mode of an unbound socket, binds it, reads its name. Unnamed: autobind.
-    [[nodiscard]] result<void> bind(int fd, const unix_address& where, std::uint32_t mode);
+    /// `what`: "listen" or "bind", for the error.
+    [[nodiscard]] result<void> bind(const char* what, int fd, const unix_address& where,
+                                    std::uint32_t mode);
     /// Removes the file if it is the one that was made; once.
     void unlink() noexcept;
 
