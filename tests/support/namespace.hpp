@@ -36,9 +36,12 @@ struct namespace_options {
 /// worked.
 [[nodiscard]] bool run_in_shell(const std::string& command);
 
+/// In a fresh namespace: fd00::2 and fd00::3 for lo, beside ::1. False: no ip(8).
+[[nodiscard]] bool add_loopback_addresses();
+
 /// In a fresh namespace: a device "near" (one end of a veth, the other is here too) with the
 /// addresses 10.9.0.1/24, whose broadcast address is 10.9.0.255, fd09::1, fd09::2, fe80::1 and
-/// fe80::2. lo has fd00::2 and fd00::3 beside its own. False: no ip(8) or no veth.
+/// fe80::2. False: no ip(8) or no veth.
 [[nodiscard]] bool add_interfaces();
 
 }  // namespace quoit::test

@@ -238,7 +238,7 @@ TEST_P(port_groups, AnIpv6GroupIsJoinedByNameIndexAddressAndScope) {
         ASSERT_TRUE(port().set_multicast(sender, {.interface = interface::index(near)}));
         EXPECT_EQ(port().multicast(sender).interface, interface::index(near));
         const std::uint16_t number = local(listener).port();
-        const address itself("::1", number);
+        const address itself("fd09::1", number);
         for (const interface& where :
              {interface("near"), interface::index(near), interface(ip("fd09::2"))}) {
             SCOPED_TRACE(where.to_string());

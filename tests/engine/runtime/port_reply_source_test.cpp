@@ -85,7 +85,8 @@ TEST_P(port_reply_source, AnAnswerOfAnAdoptedSocketComesFromThere) {
 }
 
 TEST_P(port_reply_source, OnIpv6AnAnswerComesFromThereToo) {
-    in_namespace_with_interfaces([&] {
+    in_namespace({}, [&] {
+        if (!add_loopback_addresses()) GTEST_SKIP() << "no ip(8)";
         start();
         const auto server = port().open_every_interface(0);
         ASSERT_TRUE(server) << server.error();
@@ -94,7 +95,6 @@ TEST_P(port_reply_source, OnIpv6AnAnswerComesFromThereToo) {
             expect_answers(*server, {host, number}, address("::1", 0));
         }
         expect_answers(*server, {"127.0.0.2", number});
-        expect_answers(*server, {"10.9.0.1", number});
     });
 }
 
