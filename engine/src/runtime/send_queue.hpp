@@ -78,7 +78,8 @@ class send_queue {
     /// Before the first push: nothing is coalesced.
     void turn_segmentation_off() noexcept { segmentation_.turn_off(); }
 
-    /// `to`: null on a connected socket. `from`: what it is sent from, null: what the route chooses.
+    /// `to`: null on a connected socket. `from`: what it is sent from; null: what the route
+    /// chooses.
     void push(std::span<const byte_view> pieces, const address* to, const ip* from = nullptr);
     /// Straight from its buffer; one with bytes of its own is copied. `to` may be a part of it.
     void push(datagram&& received, const address* to, const ip* from = nullptr);
