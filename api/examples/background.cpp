@@ -23,7 +23,7 @@ int main() try {
             client.send("message " + std::to_string(i), {.timeout = 1s});
     });
     for (int i = 0; i < 3; ++i)
-        std::cout << or_throw(client.read({.timeout = 2s})).text() << '\n';
+        std::cout << or_throw(client.read({.timeout = 2s})).to_string() << '\n';
     or_throw(running.join({.timeout = 1s}));
 } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';

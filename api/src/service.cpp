@@ -8,6 +8,7 @@
 
 #include <exception>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace quoit {
@@ -191,6 +192,7 @@ task<result<void>> udp_service_base::serve(std::shared_ptr<detail::startup> told
     {
         detail::service_run run(*this);
         co_await started(run.background);
+        announce("serving on ");
         if (told) told->is_up();
         if (is_stop_requested_) run.stop.set_value();
         run.receiving.spawn(receive());
@@ -204,9 +206,21 @@ task<result<void>> udp_service_base::serve(std::shared_ptr<detail::startup> told
         run.background.cancel();
         co_await run.background.join();
         co_await stopped();
+        announce("no longer serving on ");
     }
     if (control_->is_closed()) free_server();
     co_return result<void>();
+}
+
+void udp_service_base::announce(std::string_view words) const {
+    const detail::task_scheduler& scheduler = detail::current_scheduler();
+    if (!scheduler.wants_information() || !server_) return;
+    std::string line(words);
+    const char* separator = "";
+    for (const address& one : server_->local_addresses()) {
+        line += std::exchange(separator, ", ") + one.to_string();
+    }
+    scheduler.log(log_level::info, line);
 }
 
 task<> udp_service_base::receive() {

@@ -37,6 +37,14 @@ void keep_log(log_level level, std::string_view line) noexcept {
     logged.emplace_back(line);
 }
 
+std::vector<std::string> told;
+
+void keep_serving(log_level level, std::string_view line) noexcept {
+    if (level != log_level::info || line.find("serving on") == std::string_view::npos) return;
+    const std::scoped_lock lock(log_mutex);
+    told.emplace_back(line);
+}
+
 std::vector<std::string> take_log() {
     const std::scoped_lock lock(log_mutex);
     return std::exchange(logged, {});
@@ -629,6 +637,26 @@ task<> serve_until_a_handler_ends_it() {
 
 TEST_P(acceptance, S16AHandlerMayShutItsServiceDownAndIsCancelledItself) {
     run(serve_until_a_handler_ends_it());
+}
+
+task<> serve_and_be_told(std::string& where) {
+    udp_service service({"127.0.0.1", 0}, raw_codec{}, answer_in_capitals);
+    or_throw(co_await service.open());
+    where = service.addresses().front().to_string();
+    co_await while_serving(service, ask_for_capitals(service));
+}
+
+TEST_P(acceptance, S16TheLogIsToldWhereAServiceServesAndThatItNoLongerDoes) {
+    told.clear();
+    auto logging = loop::create({.backend = GetParam().backend,
+                                 .worker_count = GetParam().worker_count,
+                                 .log = keep_serving});
+    ASSERT_TRUE(logging.has_value());
+    std::string where;
+    run_case(*logging, serve_and_be_told(where));
+    const std::scoped_lock lock(log_mutex);
+    EXPECT_EQ(told,
+              (std::vector<std::string>{"serving on " + where, "no longer serving on " + where}));
 }
 
 // --- S17 ---

@@ -173,8 +173,9 @@ class Background:
     def error_line(self):
         return program.read_line(self.process, self.process.stderr)
 
-    def stop(self, how):
-        self.process.send_signal(how)
+    def end_after(self, sent):
+        """Sends a signal, and waits for the end."""
+        self.process.send_signal(sent)
         return self.end()
 
     def end(self):

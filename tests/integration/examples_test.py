@@ -46,6 +46,16 @@ class Examples(unittest.TestCase):
         self.assertRegex(program.stderr, rf"\A(error: )?[^\n]*{words}\n\Z")
 
 
+class AllOfThem(unittest.TestCase):
+    def test_every_example_is_tried_by_a_test_here(self):
+        with open(__file__, encoding="utf-8") as source:
+            tried = set(re.findall(r'"(\w+)"', source.read()))
+        programs = {entry.name for entry in os.scandir(examples_support.directory)
+                    if entry.is_file() and os.access(entry, os.X_OK)}
+        self.assertGreater(len(programs), 0)
+        self.assertEqual(programs - tried, set())
+
+
 class Echoes(Examples):
     def test_five_clients_get_their_echo_and_the_server_ends(self):
         with Server("echo_server") as server:
@@ -148,7 +158,7 @@ class Requests(Examples):
     def test_a_thousand_requests_are_answered_and_the_ledger_adds_up(self):
         with Server("graceful_shutdown") as server:
             self.succeeds(run("requests"), "1000 answers, all in time\n")
-            output, errors = server.stop(signal.SIGTERM)
+            output, errors = server.end_after(signal.SIGTERM)
         self.assertEqual(server.process.returncode, 0, errors)
         self.assertIn(f"signal {int(signal.SIGTERM)}, closing", output)
         self.assertIn("unexplained 0", output)
@@ -191,10 +201,13 @@ class Requests(Examples):
     def test_the_blocking_client_says_what_it_did_not_ask_for(self):
         with peer(address=HERE) as server, start("blocking_client") as client:
             received = [server.recvfrom(2048) for _ in range(3)]
+            # It waits only 100 ms for more: all must be there when it looks.
+            client.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, client.process.pid, os.WSTOPPED | os.WNOWAIT)
             for _ in range(2):
                 for data, address in received:
                     server.sendto(data, address)
-            output, errors = client.end()
+            output, errors = client.end_after(signal.SIGCONT)
         self.assertEqual((client.process.returncode, errors), (0, ""))
         self.assertEqual(output.splitlines(),
                          [f"message {n}" for n in range(3)] +
@@ -338,7 +351,7 @@ class Groups(Examples):
         need_namespace(self)
         wait_until(lambda: not is_member(GROUP), f"nobody in {GROUP}")
         client = run("multicast", "client")
-        self.assertEqual((client.returncode, client.stdout), (0, "timed out\n"), client.stderr)
+        self.assertEqual((client.returncode, client.stdout), (0, "Timed out\n"), client.stderr)
 
 
 class Names(Examples):
@@ -373,13 +386,18 @@ class UnixDatagrams(Examples):
         with open(os.path.join(self.place, "quoit-example.log"), encoding="ascii") as log:
             self.assertEqual(log.read(), "a line\na line\n")
 
-    def test_a_peer_without_a_name_cannot_be_answered_and_the_server_goes_on(self):
-        with start("unix_datagrams", cwd=self.place) as server:
+    def test_who_has_no_name_to_be_answered_at_is_dropped_and_his_descriptor_closed(self):
+        reader, writer = os.pipe()
+        with start("unix_datagrams", cwd=self.place) as server, open(reader, "rb") as file:
             self.assertEqual(server.line(), "serving quoit-example.sock")
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
-                nameless.sendto(b"no descriptor", self.socket)
-            self.assertEqual(server.line(), f"from process {os.getpid()}")
-            self.succeeds(run("unix_datagrams", "client", cwd=self.place), "done\n")
+                nameless.connect(self.socket)
+                socket.send_fds(nameless, [b"for nobody"], [writer])
+            os.close(writer)
+            with start("unix_datagrams", "client", cwd=self.place) as client:
+                self.assertEqual(client.end(), ("done\n", ""))
+                self.assertEqual(server.line(), f"from process {client.process.pid}")
+            self.assertEqual(file.read(), b"")
 
     def test_no_server_and_a_used_name_are_one_line_of_words(self):
         self.fails(run("unix_datagrams", "client", cwd=self.place),

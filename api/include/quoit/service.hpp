@@ -52,6 +52,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -141,6 +142,7 @@ class udp_service_base : private detail::peer_host {
     [[nodiscard]] task<result<void>> serve(std::shared_ptr<detail::startup> told);
     void request_stop() noexcept;
     void free_server() noexcept;
+    void announce(std::string_view words) const;
 
     std::unique_ptr<detail::open_request> where_;
     service_options options_;
