@@ -11,7 +11,8 @@ using record = quoit::struct_format<"! I 2s Q 2h f">;
 int main() try {
     auto client = or_throw(quoit::sync::open_udp_connection({"localhost", 9999}));
     client.send("data", {.timeout = 5s});
-    std::cout << "recv: " << or_throw(client.read({.timeout = 5s})).to_string() << '\n';
+    const auto echo = or_throw(client.read({.timeout = 5s}));
+    std::cout << "recv: " << echo.text() << '\n';
     client.send(record::pack(1, "ab", 2, 3, 3, 2.5F));
 } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';

@@ -14,8 +14,8 @@
 
 namespace quoit::detail {
 
-/// Everything in `where`, or nothing; of a name all its addresses that this machine has. "" alone is
-/// every interface.
+/// Everything in `where`, or nothing; of a name all its addresses that this machine has. "" alone
+/// is every interface.
 [[nodiscard]] blocking_socket::opened open_blocking_server(std::span<const host_port> where,
                                                            const udp_options& options);
 /// Of a name with several addresses the first that can be connected to.

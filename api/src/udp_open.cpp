@@ -105,18 +105,23 @@ class open_targets {
     std::vector<address> named_;
 };
 
-task<result<open_targets>> resolve_places(std::span<const open_request::place> places,
-                                          family wanted) {
+// One error for each name that has no address.
+task<result<open_targets>> resolve_places(const open_request& request, family wanted) {
     open_targets targets;
-    for (const open_request::place& one : places) {
+    std::vector<error> causes;
+    for (const open_request::place& one : request.places()) {
         if (!one.is_name()) {
             targets.add(one.literal());
             continue;
         }
         const result<std::vector<address>> found = co_await resolve(one.name(), wanted);
-        if (!found) co_return std::unexpected(found.error());
-        targets.add(*found);
+        if (found) {
+            targets.add(*found);
+        } else {
+            causes.push_back(found.error());
+        }
     }
+    if (!causes.empty()) co_return std::unexpected(request.collect(std::move(causes)));
     co_return targets;
 }
 
@@ -144,7 +149,7 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
     if (request.every_interface()) {
         opened = listen_everywhere(on, *request.every_interface(), options);
     } else {
-        result<open_targets> targets = co_await resolve_places(request.places(), options.family);
+        result<open_targets> targets = co_await resolve_places(request, options.family);
         if (!targets) co_return std::unexpected(request.explain(targets.error()));
         opened = on.open(targets->all(), options);
         if (!opened && targets->forget_what_is_not_here(on, options)) {
@@ -164,7 +169,7 @@ task<result<udp_client>> open_client(open_request request, udp_options options) 
     family wanted = options.family;
     const bool is_name = request.places().front().is_name();
     if (wanted == family::unspecified && is_name) wanted = options.local.family();
-    const result<open_targets> targets = co_await resolve_places(request.places(), wanted);
+    const result<open_targets> targets = co_await resolve_places(request, wanted);
     if (!targets) co_return std::unexpected(request.explain(targets.error()));
     std::vector<error> causes;
     for (const address& one : targets->all()) {

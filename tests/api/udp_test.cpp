@@ -259,12 +259,11 @@ TEST_P(opening, SaysWhatWasOpenedAndWhyNot) {
     });
 }
 
-TEST_P(opening, RefusesNamesPortsAndNothingWithoutALookup) {
+TEST_P(opening, RefusesWrongLiteralsPortsAndNothing) {
     run([]() -> task<> {
-        const auto name = co_await quoit::start_udp_server({"example.com", 9999});
-        EXPECT_EQ(name.error(), errc::invalid_address);
-        EXPECT_NE(name.error().message().find("later version"), std::string::npos);
-        const auto client = co_await quoit::open_udp_connection({"example.com", 9999});
+        const auto literal = co_await quoit::start_udp_server({"127.0.0.256", 9999});
+        EXPECT_EQ(literal.error(), errc::invalid_address);
+        const auto client = co_await quoit::open_udp_connection({"127.0.0.256", 9999});
         EXPECT_EQ(client.error(), errc::invalid_address);
         const auto port = co_await quoit::start_udp_server({"127.0.0.1", 65'536});
         EXPECT_EQ(port.error(), errc::invalid_option);
@@ -279,9 +278,9 @@ TEST_P(opening, RefusesNamesPortsAndNothingWithoutALookup) {
 
 TEST_P(opening, SeveralRefusalsAreOneErrorWithACauseForEach) {
     run([]() -> task<> {
-        const std::array<quoit::host_port, 3> where{quoit::host_port("one.example", 1),
+        const std::array<quoit::host_port, 3> where{quoit::host_port("127.0.0.256", 1),
                                                     quoit::host_port("127.0.0.1", 0),
-                                                    quoit::host_port("two.example", 2)};
+                                                    quoit::host_port("fe80::x", 2)};
         const auto outcome = co_await quoit::start_udp_server(where);
         EXPECT_FALSE(outcome.has_value());
         EXPECT_EQ(outcome.error().causes().size(), 2U);

@@ -198,6 +198,12 @@ task<> open_an_unknown_name() {
     EXPECT_FALSE(server.has_value());
     const std::string words = server ? "" : server.error().message();
     EXPECT_NE(words.find("no-such-host.invalid"), std::string::npos) << words;
+    const std::array<host_port, 3> where{host_port("no-such-host.invalid", 9),
+                                         host_port("127.0.0.1", 0),
+                                         host_port("nor-this-one.invalid", 9)};
+    const auto several = co_await start_udp_server(where);
+    expect_error(several, errc::host_not_found);
+    EXPECT_EQ(several.error().causes().size(), 2U);
     const auto client = co_await open_udp_connection({"localhost", 70'000});
     expect_error(client, errc::invalid_option);
 }

@@ -20,7 +20,7 @@ PORT = 9999
 GROUP = "228.0.0.5"
 NETWORK_ADDRESS, BROADCAST_ADDRESS = "192.0.2.1", "192.0.2.255"
 INSIDE = "QUOIT_TEST_INSIDE_NAMESPACE"
-# `lo` as a network with a broadcast address, a link-local address, and multicast.
+# Makes `lo` a network with a broadcast address and multicast.
 PREPARATION = (
     "link set lo up",
     "link set lo multicast on",

@@ -16,7 +16,11 @@ if(PROJECT_IS_TOP_LEVEL)
         find_program(QUOIT_CCACHE ccache)
         mark_as_advanced(QUOIT_CCACHE)
         if(QUOIT_CCACHE)
-            set(CMAKE_CXX_COMPILER_LAUNCHER "${QUOIT_CCACHE}")
+            # Precompiled headers (of the tests) are cached only when told that their macros and
+            # times need not be looked at (ccache(1), "Precompiled headers").
+            set(CMAKE_CXX_COMPILER_LAUNCHER
+                ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+                "${QUOIT_CCACHE}")
         endif()
     endif()
 endif()

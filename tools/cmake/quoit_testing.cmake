@@ -24,6 +24,7 @@ function(quoit_add_test)
 
     add_executable(${arg_NAME} ${arg_SOURCES})
     target_link_libraries(${arg_NAME} PRIVATE quoit_test_support ${arg_LIBRARIES})
+    target_precompile_headers(${arg_NAME} REUSE_FROM quoit_test_headers)
 
     string(REGEX REPLACE "_test$" "" area "${arg_NAME}")
     set(properties TIMEOUT ${QUOIT_TEST_TIMEOUT_S})

@@ -11,8 +11,8 @@
 //   loop.run();
 //
 // started() is called once for each listening, before any datagram and before listen_udp() returns;
-// stopped() once after it, when the port is free again, on a later turn. Between the two transport()
-// can be used, from inside the callbacks too: to send, to connect, to close.
+// stopped() once after it, when the port is free again, on a later turn. Between the two
+// transport() can be used, from inside the callbacks too: to send, to connect, to close.
 //
 // Callbacks run on the loop's thread, never two at once and never inside each other. What they
 // throw is caught, logged with the peer and counted; the endpoint goes on. Nothing is ever lost to

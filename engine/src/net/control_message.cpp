@@ -111,9 +111,11 @@ bool walk(std::span<const std::byte> control, Visit visit) noexcept {
 
 control_data parse_control(std::span<const std::byte> control) noexcept {
     control_data found;
-    found.is_valid = walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
-        read_one(header.cmsg_level, header.cmsg_type, message.subspan(CMSG_LEN(0)), found);
-    });
+    const bool adds_up =
+        walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
+            read_one(header.cmsg_level, header.cmsg_type, message.subspan(CMSG_LEN(0)), found);
+        });
+    found.is_valid = found.is_valid && adds_up;
     return found;
 }
 
