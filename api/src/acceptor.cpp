@@ -64,6 +64,21 @@ namespace detail {
 
 // --- acceptor_core ---
 
+// Keeps the acceptor, and ends it when it goes: a parameter of receive(), so that nobody waits for
+// peers when that was dropped, or cancelled with its loop's main task.
+class acceptor_core::receiving {
+  public:
+    explicit receiving(counted_ptr<acceptor_core> of) noexcept : of_(std::move(of)) {}
+    receiving(receiving&&) noexcept = default;
+    ~receiving() {
+        if (of_) of_->end();
+    }
+    acceptor_core* operator->() const noexcept { return of_.get(); }
+
+  private:
+    counted_ptr<acceptor_core> of_;
+};
+
 acceptor_core::acceptor_core(udp_server server, const peer_options& options)
     : server_(std::move(server)), table_(new peer_table(options)) {
     table_->set_server(&server_);
@@ -80,8 +95,8 @@ acceptor_core::~acceptor_core() {
 status acceptor_core::start() {
     if (is_started_) return {};
     if (status valid = check(table_->options()); !valid) return valid;
+    static_cast<void>(spawn(receive(receiving(counted_ptr<acceptor_core>(this)))));
     is_started_ = true;
-    static_cast<void>(spawn(receive(counted_ptr<acceptor_core>(this))));
     return {};
 }
 
@@ -94,7 +109,7 @@ void acceptor_core::abandon() noexcept {
         static_cast<void>(take());
 }
 
-task<> acceptor_core::receive(counted_ptr<acceptor_core> self) {
+task<> acceptor_core::receive(receiving self) {
     for (;;) {
         result<datagram> received = co_await self->server_.read();
         if (received) {
@@ -103,8 +118,12 @@ task<> acceptor_core::receive(counted_ptr<acceptor_core> self) {
             break;
         }
     }
-    self->table_->close_all();
-    self->waiting_.end();
+}
+
+void acceptor_core::end() noexcept {
+    server_.close();
+    table_->close_all();
+    waiting_.end();
 }
 
 void acceptor_core::came(peer& one) {

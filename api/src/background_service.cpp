@@ -28,8 +28,12 @@ class background_service::running {
     void start(const loop_options& options) {
         thread_ = std::thread([this, options] { run(options); });
     }
+    // This run, and none that somebody has started since.
     void stop() {
-        control_->post([](udp_service_base& service) { service.request_stop(); });
+        if (progress_->has_ended()) return;
+        control_->post([session = progress_->session()](udp_service_base& service) {
+            service.request_stop(session);
+        });
     }
     [[nodiscard]] detail::startup& progress() noexcept { return *progress_; }
     void join_thread() {
@@ -47,6 +51,7 @@ class background_service::running {
         } catch (...) {
             thrown = std::current_exception();
         }
+        service_.free_server();  // its loop is gone
         progress_->ended(std::move(outcome), std::move(thrown));
     }
 

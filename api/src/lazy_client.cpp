@@ -48,10 +48,27 @@ lazy_udp_client::~lazy_udp_client() {
     core_->client.reset();
 }
 
-task<> lazy_udp_client::connect_now(std::shared_ptr<core> of) {
+// An attempt under way. However it ends, it is over: a parameter of the task, so that those who
+// wait are told even when that is dropped.
+class lazy_udp_client::attempt_guard {
+  public:
+    explicit attempt_guard(std::shared_ptr<core> of) noexcept : of_(std::move(of)) {}
+    attempt_guard(attempt_guard&&) noexcept = default;
+    ~attempt_guard() {
+        if (!of_) return;
+        const std::shared_ptr<future<>> attempt = std::move(of_->attempt);
+        of_->attempt = nullptr;
+        if (attempt) attempt->set_error(errc::closed);  // unless it has an outcome
+    }
+    core* operator->() const noexcept { return of_.get(); }
+
+  private:
+    std::shared_ptr<core> of_;
+};
+
+task<> lazy_udp_client::connect_now(attempt_guard of) {
     const std::shared_ptr<future<>> attempt = of->attempt;
     result<udp_client> opened = co_await detail::open_client(of->request, of->options);
-    of->attempt.reset();
     if (!opened) {
         attempt->set_error(opened.error());
     } else if (!of->is_closed) {
@@ -65,7 +82,7 @@ task<result<void>> lazy_udp_client::connect(std::shared_ptr<core> of, wait_optio
     if (of->client) co_return result<void>();
     if (!of->attempt) {
         of->attempt = std::make_shared<future<>>();
-        static_cast<void>(spawn(connect_now(of)));
+        static_cast<void>(spawn(connect_now(attempt_guard(of))));
     }
     const std::shared_ptr<future<>> attempt = of->attempt;
     co_return co_await attempt->wait(options);

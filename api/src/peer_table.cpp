@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <new>
 #include <random>
 #include <string>
 #include <utility>
@@ -145,34 +146,45 @@ peer* peer_table::find(std::uint64_t hash, const datagram_view& like) noexcept {
 
 void peer_table::push(datagram&& received) {
     ++counted_.received;
+    counted_ptr<peer> known;
+    try {
+        known = queue(std::move(received));
+    } catch (const std::bad_alloc&) {
+        ++counted_.dropped.queue_full;
+    }
+    if (!known) return;
+    known->waiting_.added();
+    if (!known->is_attended() && host_ != nullptr) host_->came(*known);
+}
+
+// Null when there was no room, which has been counted.
+counted_ptr<peer> peer_table::queue(datagram&& received) {
     const datagram_view& view = received.view();
     const std::uint64_t hash = hash_of(view.fields().socket, view.peer());
     counted_ptr<peer> known(find(hash, view));
+    if (counted_.waiting >= options_.queue_size_max ||
+        (known && known->queue_size() >= options_.queue_per_peer_max)) {
+        if (known) ages_.push_back(*known);
+        ++counted_.dropped.queue_full;
+        return {};
+    }
     if (known) {
         ages_.push_back(*known);
-    } else if (counted_.waiting >= options_.queue_size_max) {
-        ++counted_.dropped.queue_full;
-        return;
     } else if (!make_room()) {
         ++counted_.dropped.crowded;
-        return;
+        return {};
     } else {
         known = counted_ptr<peer>(new peer(*this, view, hash));
         enter(*known);
     }
-    if (known->queue_size() >= options_.queue_per_peer_max ||
-        counted_.waiting >= options_.queue_size_max) {
-        ++counted_.dropped.queue_full;
-        return;
-    }
-    queued_datagram& added = node();
     const bool is_copied = received.is_lease() && leases_ >= leases_max;
-    added.value = is_copied ? received.to_owned() : std::move(received);
+    datagram kept = is_copied ? received.to_owned() : std::move(received);
+    queued_datagram& added = node();
+    added.value = std::move(kept);
     if (added.value.is_lease()) ++leases_;
     known->queue_.push_back(added);
     ++counted_.waiting;
-    known->waiting_.added();
-    if (!known->is_attended() && host_ != nullptr) host_->came(*known);
+    return known;
 }
 
 bool peer_table::make_room() noexcept {

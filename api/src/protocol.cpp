@@ -32,24 +32,26 @@ class protocol_session {
         protocol_->transport_ = &socket_;
         call("started()", [this] { protocol_->started(); });
     }
-    [[nodiscard]] static task<> drive(counted_ptr<protocol_session> self);
+    // Keeps the session, and calls stopped() when it goes. A parameter of drive(), so that it does so
+    // even when that is dropped before it has begun.
+    class stopping {
+      public:
+        explicit stopping(counted_ptr<protocol_session> of) noexcept : of_(std::move(of)) {}
+        stopping(stopping&&) noexcept = default;
+        ~stopping() {
+            if (of_) of_->stop();
+        }
+        protocol_session* operator->() const noexcept { return of_.get(); }
+
+      private:
+        counted_ptr<protocol_session> of_;
+    };
+    [[nodiscard]] static task<> drive(stopping self);
 
     [[nodiscard]] udp_server& socket() noexcept { return socket_; }
     [[nodiscard]] std::uint64_t failure_count() const noexcept { return failures_; }
 
   private:
-    // Calls stopped(), even if the task that drives is dropped.
-    class stopping {
-      public:
-        explicit stopping(protocol_session& of) noexcept : of_(of) {}
-        stopping(const stopping&) = delete;
-        stopping& operator=(const stopping&) = delete;
-        ~stopping() { of_.stop(); }
-
-      private:
-        protocol_session& of_;
-    };
-
     ~protocol_session() = default;
 
     template <class Callback>
@@ -93,8 +95,7 @@ void protocol_session::deliver(result<datagram>& received) {
     }
 }
 
-task<> protocol_session::drive(counted_ptr<protocol_session> self) {
-    const stopping at_the_end(*self);
+task<> protocol_session::drive(stopping self) {
     for (;;) {
         result<datagram> received = co_await self->socket_.read();
         if (!received && (received.error() == errc::closed || received.error() == errc::canceled)) {
@@ -116,8 +117,9 @@ result<protocol_port> start_protocol(loop& on, result<endpoint_id> opened,
     loop_core& core = loop_access::core(on);
     const counted_ptr session(new protocol_session(core, std::move(protocol),
                                                    udp_access::make<udp_server>(core, *opened)));
+    protocol_session::stopping started(session);
     session->start();
-    static_cast<void>(on.spawn(protocol_session::drive(session)));
+    static_cast<void>(on.spawn(protocol_session::drive(std::move(started))));
     return protocol_port(session);
 }
 

@@ -7,6 +7,7 @@
 #include "service_control.hpp"
 
 #include <exception>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,24 +18,29 @@ namespace detail {
 
 // --- service_control ---
 
-status service_control::enter(std::shared_ptr<loop_mailbox> loop) {
+result<std::uint64_t> service_control::enter(std::shared_ptr<loop_mailbox> loop) {
     const std::scoped_lock lock(mutex_);
-    if (is_closed_) return errc::closed;
-    if (is_serving_) return errc::already_running;
+    if (is_closed_) return failure(errc::closed);
+    if (is_serving_) return failure(errc::already_running);
     is_serving_ = true;
     loop_ = std::move(loop);
-    return {};
+    return ++session_;
 }
 
-void service_control::leave() {
+void service_control::leave() noexcept {
     std::vector<letter> waited;
     {
         const std::scoped_lock lock(mutex_);
         is_serving_ = false;
         waited.swap(waiting_);
     }
-    for (letter& one : waited)
-        one();
+    for (letter& one : waited) {
+        try {
+            one();
+        } catch (const std::bad_alloc&) {
+            continue;  // it cannot be told; the others can
+        }
+    }
 }
 
 void service_control::opened(std::shared_ptr<loop_mailbox> loop, std::vector<address> where) {
@@ -45,7 +51,7 @@ void service_control::opened(std::shared_ptr<loop_mailbox> loop, std::vector<add
 
 void service_control::freed() {
     const std::scoped_lock lock(mutex_);
-    loop_ = nullptr;
+    if (!is_serving_) loop_ = nullptr;  // who serves can still be told to stop
     addresses_.clear();
 }
 
@@ -71,11 +77,11 @@ void service_control::post(std::move_only_function<void(udp_service_base&)> func
     });
 }
 
-bool service_control::when_ended(letter function) {
+std::uint64_t service_control::when_ended(letter function) {
     const std::scoped_lock lock(mutex_);
-    if (!is_serving_) return false;
+    if (!is_serving_) return 0;
     waiting_.push_back(std::move(function));
-    return true;
+    return session_;
 }
 
 bool service_control::close() {
@@ -106,11 +112,16 @@ class service_run {
     explicit service_run(udp_service_base& of) : of_(of) { of_.run_ = this; }
     service_run(const service_run&) = delete;
     service_run& operator=(const service_run&) = delete;
-    ~service_run() { of_.run_ = nullptr; }
+    ~service_run() {
+        of_.run_ = nullptr;
+        // Who was attended to is not any more, also where this is dropped.
+        of_.table_->close_all();
+    }
 
     future<> stop;
     bool is_stopping = false;
     task_group background;
+    task_group starting;
     task_group handlers;
     task_group receiving;
 
@@ -118,21 +129,20 @@ class service_run {
     udp_service_base& of_;
 };
 
-namespace {
-
-// The service is no longer serving, even if the task that serves is dropped.
-class leaving {
+// The service is no longer serving, however the task that serves ends.
+class service_leaving {
   public:
-    explicit leaving(std::shared_ptr<service_control> control) : control_(std::move(control)) {}
-    leaving(const leaving&) = delete;
-    leaving& operator=(const leaving&) = delete;
-    ~leaving() { control_->leave(); }
+    explicit service_leaving(udp_service_base& of) noexcept : of_(of) {}
+    service_leaving(const service_leaving&) = delete;
+    service_leaving& operator=(const service_leaving&) = delete;
+    ~service_leaving() {
+        if (of_.control_->is_closed()) of_.free_server();
+        of_.control_->leave();
+    }
 
   private:
-    std::shared_ptr<service_control> control_;
+    udp_service_base& of_;
 };
-
-}  // namespace
 
 }  // namespace detail
 
@@ -163,13 +173,18 @@ task<result<void>> udp_service_base::open() {
         co_return std::unexpected(valid.error());
     }
     result<udp_server> opened = co_await detail::open_server(*where_, options_.socket);
+    // Looking a name up takes its time: somebody may have closed it, or opened it, meanwhile.
+    if (control_->is_closed()) co_return failure(errc::closed);
+    if (server_ && !server_->is_closing()) co_return result<void>();
     if (!opened) co_return std::unexpected(opened.error());
     free_server();
     server_.emplace(*std::move(opened));
     table_->set_server(&*server_);
     const auto where = server_->local_addresses();
     control_->opened(detail::current_core().mailbox(), {where.begin(), where.end()});
-    co_return result<void>();
+    if (!control_->is_closed()) co_return result<void>();
+    free_server();
+    co_return failure(errc::closed);
 }
 
 void udp_service_base::free_server() noexcept {
@@ -183,32 +198,39 @@ void udp_service_base::free_server() noexcept {
 task<result<void>> udp_service_base::serve_forever() { return serve(nullptr); }
 
 task<result<void>> udp_service_base::serve(std::shared_ptr<detail::startup> told) {
-    const status entered = control_->enter(detail::current_core().mailbox());
+    const result<std::uint64_t> entered = control_->enter(detail::current_core().mailbox());
     if (!entered) co_return std::unexpected(entered.error());
-    const detail::leaving at_the_end(control_);
+    const detail::service_leaving at_the_end(*this);
+    session_ = *entered;
     is_stop_requested_ = false;
+    if (told) told->begins(session_);
     const result<void> opened = co_await open();
     if (!opened) co_return opened;
-    {
-        detail::service_run run(*this);
-        co_await started(run.background);
-        announce("serving on ");
-        if (told) told->is_up();
-        if (is_stop_requested_) run.stop.set_value();
-        run.receiving.spawn(receive());
-        static_cast<void>(co_await run.stop.wait());
-        run.is_stopping = true;
-        run.receiving.cancel();
-        co_await run.receiving.join();
-        table_->close_all();
-        run.handlers.cancel();
-        co_await run.handlers.join();
-        run.background.cancel();
+    detail::service_run run(*this);
+    run.starting.spawn(started(run.background));
+    co_await run.starting.join();
+    announce("serving on ");
+    if (told) told->is_up();
+    // What asked for the end before there was anything to end.
+    if (is_stop_requested_) run.stop.set_value();
+    run.receiving.spawn(receive());
+    static_cast<void>(co_await run.stop.wait());
+    run.is_stopping = true;
+    run.receiving.cancel();
+    co_await run.receiving.join();
+    table_->close_all();
+    run.handlers.cancel();
+    co_await run.handlers.join();
+    run.background.cancel();
+    std::exception_ptr thrown;
+    try {
         co_await run.background.join();
-        co_await stopped();
-        announce("no longer serving on ");
+    } catch (...) {
+        thrown = std::current_exception();
     }
-    if (control_->is_closed()) free_server();
+    co_await stopped();
+    announce("no longer serving on ");
+    if (thrown) std::rethrow_exception(thrown);
     co_return result<void>();
 }
 
@@ -227,7 +249,13 @@ task<> udp_service_base::receive() {
     for (;;) {
         result<datagram> received = co_await server_->read();
         if (received) {
-            table_->push(*std::move(received));
+            try {
+                table_->push(*std::move(received));
+            } catch (...) {
+                // Of the host: its next datagram asks for a handler again.
+                detail::current_scheduler().log_failure("starting a handler", "starting a handler",
+                                                        std::current_exception());
+            }
         } else if (received.error() == errc::closed || received.error() == errc::canceled) {
             co_return;
         }
@@ -236,11 +264,21 @@ task<> udp_service_base::receive() {
 
 void udp_service_base::came(detail::peer& one) {
     if (run_ == nullptr || run_->is_stopping) return;
-    one.set_attended(true);
     one.set_attendant(run_->handlers.spawn(attend(detail::counted_ptr<detail::peer>(&one))));
+    one.set_attended(true);
 }
 
 void udp_service_base::forgotten(detail::peer& one) noexcept { one.cancel_attendant(); }
+
+void udp_service_base::log_failed_handler(const address& whose,
+                                          const std::exception_ptr& thrown) noexcept {
+    detail::task_scheduler& scheduler = detail::current_scheduler();
+    try {
+        scheduler.log_failure("a handler", "the handler of " + whose.to_string(), thrown);
+    } catch (const std::bad_alloc&) {
+        scheduler.log_failure("a handler", "a handler", thrown);
+    }
+}
 
 task<> udp_service_base::attend(detail::counted_ptr<detail::peer> client) {
     const std::uint64_t taken_before = client->taken_count();
@@ -252,8 +290,7 @@ task<> udp_service_base::attend(detail::counted_ptr<detail::peer> client) {
     }
     if (thrown) {
         ++failed_handlers_;
-        detail::current_scheduler().log_failure(
-            "a handler", "the handler of " + client->remote().to_string(), thrown);
+        log_failed_handler(client->remote(), thrown);
     }
     client->set_attended(false);
     client->set_attendant({});
@@ -262,26 +299,31 @@ task<> udp_service_base::attend(detail::counted_ptr<detail::peer> client) {
     if (!client->is_closing() && client->queue_size() > 0) came(*client);
 }
 
-void udp_service_base::request_stop() noexcept {
+void udp_service_base::request_stop(std::uint64_t session) noexcept {
+    if (session != session_ || !control_->is_serving()) return;
     is_stop_requested_ = true;
-    if (run_ != nullptr) run_->stop.set_value();
+    if (run_ == nullptr) return;
+    run_->starting.cancel();
+    run_->stop.set_value();
 }
 
 task<result<void>> udp_service_base::shutdown(wait_options options) {
+    if (!options.timeout.is_valid()) co_return failure(errc::invalid_option);
     const std::shared_ptr<detail::service_control> control = control_;
     const auto ended = std::make_shared<future<>>();
     auto tell = [ended, mailbox = detail::current_core().mailbox()] {
         mailbox->post([ended] { ended->set_value(); });
     };
-    if (!control->when_ended(std::move(tell))) co_return result<void>();
-    control->post([](udp_service_base& service) { service.request_stop(); });
+    const std::uint64_t session = control->when_ended(std::move(tell));
+    if (session == 0) co_return result<void>();
+    control->post([session](udp_service_base& service) { service.request_stop(session); });
     co_return co_await ended->wait(options);
 }
 
 void udp_service_base::close() {
     if (!control_->close()) return;
     control_->post([](udp_service_base& service) {
-        service.request_stop();
+        service.request_stop(service.session_);
         if (!service.control_->is_serving()) service.free_server();
     });
 }

@@ -11,6 +11,7 @@
 #include "loop_core.hpp"
 
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -24,10 +25,10 @@ class service_control : public std::enable_shared_from_this<service_control> {
   public:
     using letter = std::move_only_function<void()>;
 
-    /// Errors: errc::already_running, errc::closed.
-    [[nodiscard]] status enter(std::shared_ptr<loop_mailbox> loop);
+    /// The number of this serve_forever(), from 1. Errors: errc::already_running, errc::closed.
+    [[nodiscard]] result<std::uint64_t> enter(std::shared_ptr<loop_mailbox> loop);
     /// serve_forever() has ended: tells who waits for that.
-    void leave();
+    void leave() noexcept;
 
     void opened(std::shared_ptr<loop_mailbox> loop, std::vector<address> where);
     void freed();
@@ -36,8 +37,9 @@ class service_control : public std::enable_shared_from_this<service_control> {
     void post(std::move_only_function<void(udp_service_base&)> function);
     void set_service(udp_service_base* service);
 
-    /// Calls `function`, on some thread, when serve_forever() has ended. False: it does not run.
-    [[nodiscard]] bool when_ended(letter function);
+    /// Calls `function`, on some thread, when serve_forever() has ended. Which one that is; 0: it
+    /// does not run.
+    [[nodiscard]] std::uint64_t when_ended(letter function);
     /// True for the first call.
     bool close();
 
@@ -49,6 +51,7 @@ class service_control : public std::enable_shared_from_this<service_control> {
     mutable std::mutex mutex_;
     bool is_serving_ = false;
     bool is_closed_ = false;
+    std::uint64_t session_ = 0;
     udp_service_base* service_ = nullptr;
     std::shared_ptr<loop_mailbox> loop_;
     std::vector<address> addresses_;
@@ -58,6 +61,19 @@ class service_control : public std::enable_shared_from_this<service_control> {
 /// How a service in a thread of its own is getting on.
 class startup {
   public:
+    void begins(std::uint64_t session) {
+        const std::scoped_lock lock(mutex_);
+        session_ = session;
+    }
+    /// The number of its serve_forever(); 0: it has not begun.
+    [[nodiscard]] std::uint64_t session() {
+        const std::scoped_lock lock(mutex_);
+        return session_;
+    }
+    [[nodiscard]] bool has_ended() {
+        const std::scoped_lock lock(mutex_);
+        return has_ended_;
+    }
     void is_up() {
         const std::scoped_lock lock(mutex_);
         is_up_ = true;
@@ -97,6 +113,7 @@ class startup {
   private:
     std::mutex mutex_;
     std::condition_variable changed_;
+    std::uint64_t session_ = 0;
     bool is_up_ = false;
     bool has_ended_ = false;
     result<void> outcome_;

@@ -110,6 +110,21 @@ TEST_P(acceptance, P01AProtocolListensBeforeTheLoopRunsAndIsStoppedWithItsLoop) 
     EXPECT_TRUE(peer.try_receive().has_value());
 }
 
+TEST_P(acceptance, P01AProtocolWhoseLoopGoesBeforeItsFirstTurnIsStoppedToo) {
+    const foreign_socket peer;
+    auto protocol = std::make_shared<greeter>(peer.local());
+    protocol_port port;
+    {
+        auto of_its_own = make_loop();
+        ASSERT_TRUE(of_its_own.has_value());
+        port = or_throw(of_its_own->listen_udp({"127.0.0.1", 0}, protocol));
+    }
+    EXPECT_EQ(protocol->calls, (lines{"started", "stopped"}));
+    EXPECT_TRUE(port.is_closing());
+    // It can be used again.
+    EXPECT_TRUE(the_loop().listen_udp({"127.0.0.1", 0}, protocol).has_value());
+}
+
 TEST_P(acceptance, P01ListeningWhereItCannotBeDoneCallsNothing) {
     const foreign_socket taken;
     auto protocol = std::make_shared<recorder>();

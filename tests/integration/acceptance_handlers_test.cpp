@@ -74,10 +74,11 @@ task<> while_serving(udp_service_base& service, task<> client) {
 // Sends `text`, expects `answer`. REQUIRES: the socket outlives the task.
 task<> ask(const foreign_socket& from, const udp_service_base& service, std::string text,
            std::string answer) {
-    from.sendto(text, service.addresses().front());
+    const address where = service.addresses().front();
+    from.sendto(text, where);
     const auto reply = co_await receive(from);
     EXPECT_EQ(reply.payload, answer);
-    EXPECT_EQ(reply.from, service.addresses().front());
+    EXPECT_EQ(reply.from, where);
 }
 
 // Until the table has that many datagrams behind it.
@@ -679,6 +680,139 @@ TEST_P(acceptance, S17AServiceInAThreadOfItsOwnIsUpWhenStartReturnsAndServesAgai
     EXPECT_EQ(closed.error(), errc::closed);
 }
 
+// The first run ends by itself; what still holds it must not stop the second.
+task<> end_the_service(udp_service_base& service, text_client client) {
+    const auto request = co_await client.next();
+    client.send(request.value_or(""));
+    if (request && *request == "end") static_cast<void>(co_await service.shutdown(patiently));
+    const auto more = co_await client.next();
+    if (more) client.send(*more);
+}
+
+TEST_P(acceptance, S17ARunThatEndedByItselfDoesNotStopTheNext) {
+    udp_service_base* self = nullptr;
+    auto handler = [&](text_client client) { return end_the_service(*self, std::move(client)); };
+    udp_service service({"127.0.0.1", 0}, raw_codec{}, handler);
+    self = &service;
+    const loop_options options{.backend = GetParam().backend,
+                               .worker_count = GetParam().worker_count};
+    auto running = background_service::start(service, options);
+    ASSERT_TRUE(running.has_value()) << running.error();
+    const foreign_socket peer;
+    run(ask(peer, service, "end", "end"));
+    const auto give_up_at = std::chrono::steady_clock::now() + patience;
+    while (service.is_serving() && std::chrono::steady_clock::now() < give_up_at)
+        std::this_thread::yield();
+    EXPECT_FALSE(service.is_serving());
+    EXPECT_TRUE(running->join({.timeout = patience}));
+    EXPECT_FALSE(service.is_listening());
+    auto again = background_service::start(service, options);
+    ASSERT_TRUE(again.has_value()) << again.error();
+    EXPECT_TRUE(running->join());
+    running = std::move(again);
+    EXPECT_TRUE(service.is_serving());
+    run(ask(peer, service, "still here", "still here"));
+    EXPECT_TRUE(running->join({.timeout = patience}));
+}
+
+task<> close_while_opening() {
+    udp_service service({"localhost", 0}, raw_codec{}, answer_in_capitals,
+                        {.socket = {.family = family::ipv4}});
+    result<void> opened;
+    {
+        task_group opening;
+        opening.spawn([&]() -> task<> { opened = co_await service.open(); });
+        or_throw(co_await next_turn());
+        service.close();
+        co_await opening.join();
+    }
+    expect_error(opened, errc::closed);
+    EXPECT_FALSE(service.is_listening());
+}
+
+TEST_P(acceptance, S16ClosingWhileANameIsLookedUpLeavesNothingOpen) { run(close_while_opening()); }
+
+task<> open_twice_at_once() {
+    udp_service service({"localhost", 0}, raw_codec{}, answer_in_capitals,
+                        {.socket = {.family = family::ipv4}});
+    {
+        task_group opening;
+        for (int i = 0; i < 2; ++i)
+            opening.spawn([&]() -> task<> { or_throw(co_await service.open()); });
+        co_await opening.join();
+    }
+    co_await while_serving(service, ask_for_capitals(service));
+    const auto nonsense = co_await service.shutdown({.timeout = -1s});
+    expect_error(nonsense, errc::invalid_option);
+}
+
+TEST_P(acceptance, S16OpeningTwiceAtOnceOpensOnce) { run(open_twice_at_once()); }
+
+class slow_starter final : public datagram_handler<raw_codec> {
+  public:
+    task<> handle(text_client) override { co_return; }
+    task<> service_started(task_group&) override { heard = co_await quoit::sleep(1h); }
+    status heard;
+};
+
+task<> shut_down_while_starting() {
+    udp_service service({"127.0.0.1", 0}, raw_codec{}, slow_starter{});
+    task_group serving;
+    serving.spawn([&]() -> task<> { or_throw(co_await service.serve_forever()); });
+    or_throw(co_await next_turn());
+    or_throw(co_await service.shutdown(patiently));
+    co_await serving.join();
+    EXPECT_EQ(service.handler().heard, errc::canceled);
+}
+
+TEST_P(acceptance, S22ShutdownReachesAStartThatTakesItsTime) { run(shut_down_while_starting()); }
+
+task<> throw_in_the_background() {
+    class thrower final : public datagram_handler<raw_codec> {
+      public:
+        explicit thrower(bool& stopped) : stopped_(&stopped) {}
+        task<> handle(text_client client) override { return answer_in_capitals(client); }
+        task<> service_started(task_group& background) override {
+            background.spawn(fail());
+            co_return;
+        }
+        task<> service_stopped() override {
+            *stopped_ = true;
+            co_return;
+        }
+
+      private:
+        static task<> fail() {
+            throw std::runtime_error("in the background");
+            co_return;
+        }
+        bool* stopped_;
+    };
+    bool is_stopped = false;
+    std::string thrown;
+    udp_service service({"127.0.0.1", 0}, raw_codec{}, thrower{is_stopped});
+    task_group serving;
+    serving.spawn([&]() -> task<> {
+        try {
+            static_cast<void>(co_await service.serve_forever());
+        } catch (const std::exception& e) {
+            thrown = e.what();
+        }
+    });
+    or_throw(co_await service.open());
+    co_await ask_for_capitals(service);
+    service.close();
+    co_await serving.join();
+    EXPECT_EQ(thrown, "in the background");
+    EXPECT_TRUE(is_stopped);
+    EXPECT_FALSE(service.is_listening());
+    EXPECT_TRUE(service.stats().received.taken > 0);
+}
+
+TEST_P(acceptance, S16ABackgroundTaskThatThrowsEndsNothingAndIsToldInTheEnd) {
+    run(throw_in_the_background());
+}
+
 // --- S18 ---
 
 task<> send_before_serving() {
@@ -928,6 +1062,23 @@ task<> accept_and_lose() {
     expect_text(text, "one");
     const auto end = co_await kept.read();
     expect_error(end, errc::closed);
+}
+
+TEST_P(acceptance, S59AnAcceptorEndsWithTheTaskItsLoopRan) {
+    std::optional<udp_acceptor> peers;
+    const auto open = [&]() -> task<> {
+        auto server = co_await listen();
+        peers.emplace(std::move(server));
+        const auto nobody = co_await peers->accept({.timeout = 0s});
+        expect_error(nobody, errc::timed_out);
+    };
+    run(open());
+    EXPECT_TRUE(peers->is_closing());
+    const auto accept = [&]() -> task<> {
+        const auto closed = co_await peers->accept();
+        expect_error(closed, errc::closed);
+    };
+    run(accept());
 }
 
 TEST_P(acceptance, S59AConnectionOutlivesItsAcceptorAndIsClosed) { run(accept_and_lose()); }

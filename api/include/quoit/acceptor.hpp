@@ -135,7 +135,9 @@ class acceptor_core final : private peer_host {
     ~acceptor_core();
     void came(peer& one) override;
     void forgotten(peer& one) noexcept override;
-    static task<> receive(counted_ptr<acceptor_core> self);
+    class receiving;
+    static task<> receive(receiving self);
+    void end() noexcept;
 
     udp_server server_;
     counted_ptr<peer_table> table_;

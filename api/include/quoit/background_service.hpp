@@ -21,7 +21,7 @@
 
 namespace quoit {
 
-class background_service {
+class [[nodiscard("it shuts down when it is dropped")]] background_service {
   public:
     /// Returns when the service serves, or says why it cannot. Rethrows what service_started()
     /// threw.
@@ -33,7 +33,8 @@ class background_service {
     /// Shuts down and waits for it, as long as it takes.
     ~background_service();
 
-    /// Shuts the service down and waits for its thread. May be called again.
+    /// Shuts the service down and waits for its thread. May be called again. Not from a handler of
+    /// the service, for whose end it would wait.
     /// Errors: errc::timed_out (it goes on to end: join again); errc::invalid_option; otherwise
     /// what serve_forever() answered.
     status join(wait_options options = {});

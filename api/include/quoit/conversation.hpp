@@ -73,10 +73,11 @@ class conversation {
         return peer_->send(out);
     }
 
-    [[nodiscard]] address peer() const noexcept { return peer_->remote(); }
+    /// Of one that was moved from: unspecified.
+    [[nodiscard]] address peer() const noexcept { return peer_ ? peer_->remote() : address(); }
     /// The address it wrote to, or that of the socket where that is not known.
-    [[nodiscard]] address local() const noexcept { return peer_->local(); }
-    [[nodiscard]] bool is_closing() const noexcept { return peer_->is_closing(); }
+    [[nodiscard]] address local() const noexcept { return peer_ ? peer_->local() : address(); }
+    [[nodiscard]] bool is_closing() const noexcept { return !peer_ || peer_->is_closing(); }
 
     [[nodiscard]] friend bool operator==(const conversation& a, const conversation& b) noexcept {
         return a.peer_.get() == b.peer_.get();

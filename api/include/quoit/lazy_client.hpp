@@ -53,9 +53,10 @@ class lazy_udp_client {
     [[nodiscard]] bool is_closing() const noexcept;
 
   private:
+    class attempt_guard;
     class core;
     [[nodiscard]] static task<result<void>> connect(std::shared_ptr<core> of, wait_options options);
-    [[nodiscard]] static task<> connect_now(std::shared_ptr<core> of);
+    [[nodiscard]] static task<> connect_now(attempt_guard of);
     [[nodiscard]] static task<result<void>> send_copy(std::shared_ptr<core> of,
                                                       std::vector<std::byte> payload);
     [[nodiscard]] static task<result<datagram>> read_from(std::shared_ptr<core> of,

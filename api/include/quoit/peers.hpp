@@ -38,8 +38,9 @@ static_assert(await_safe<peer_options>);
 /// At rest: received == taken + dropped.queue_full + dropped.crowded + discarded + waiting.
 struct peer_stats {
     struct drops {
-        std::uint64_t queue_full = 0;  ///< queue_per_peer_max or queue_size_max was reached
-        std::uint64_t crowded = 0;     ///< of new peers, by when_crowded::drop_newcomer
+        /// queue_per_peer_max or queue_size_max was reached, or there was no memory.
+        std::uint64_t queue_full = 0;
+        std::uint64_t crowded = 0;  ///< of new peers, by when_crowded::drop_newcomer
     };
     std::uint64_t received = 0;   ///< datagrams that came in
     std::uint64_t taken = 0;      ///< that a handler or a connection read

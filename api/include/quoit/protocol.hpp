@@ -57,6 +57,7 @@ class datagram_protocol {
     /// What else the kernel reported of an earlier datagram, when connected; with
     /// udp_options::report_send_errors what it refused to send, too. The errno it gave.
     virtual void error_received(const error& why) { static_cast<void>(why); }
+    /// It can listen again once this has returned.
     virtual void stopped() {}
 
   protected:
@@ -70,7 +71,7 @@ class datagram_protocol {
 };
 
 /// A protocol that listens. Move-only.
-class protocol_port {
+class [[nodiscard("it closes when it is dropped")]] protocol_port {
   public:
     /// Nothing; closed.
     protocol_port() noexcept;

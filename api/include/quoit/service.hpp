@@ -48,6 +48,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -77,8 +78,8 @@ class datagram_handler {
 
     virtual task<> handle(conversation<Codec> client) = 0;
     /// Once for each serve_forever(), before the first datagram. What it spawns into `background`
-    /// runs until the last handler has ended, then it is cancelled. What it throws,
-    /// serve_forever() throws.
+    /// runs until the last handler has ended, then it is cancelled. shutdown() cancels this one
+    /// too. What either throws, serve_forever() throws in the end.
     virtual task<> service_started(task_group& background) {
         static_cast<void>(background);
         co_return;
@@ -89,6 +90,7 @@ class datagram_handler {
 
 namespace detail {
 class service_control;
+class service_leaving;
 class service_run;
 class startup;
 class open_request;
@@ -129,6 +131,7 @@ class udp_service_base : private detail::peer_host {
 
   private:
     friend class background_service;
+    friend class detail::service_leaving;
     friend class detail::service_run;
 
     virtual task<> handle(detail::counted_ptr<detail::peer> client) = 0;
@@ -140,7 +143,8 @@ class udp_service_base : private detail::peer_host {
     task<> attend(detail::counted_ptr<detail::peer> client);
     task<> receive();
     [[nodiscard]] task<result<void>> serve(std::shared_ptr<detail::startup> told);
-    void request_stop() noexcept;
+    void request_stop(std::uint64_t session) noexcept;
+    static void log_failed_handler(const address& whose, const std::exception_ptr& thrown) noexcept;
     void free_server() noexcept;
     void announce(std::string_view words) const;
 
@@ -150,6 +154,7 @@ class udp_service_base : private detail::peer_host {
     std::optional<udp_server> server_;
     detail::counted_ptr<detail::peer_table> table_;
     detail::service_run* run_ = nullptr;
+    std::uint64_t session_ = 0;  // of serve_forever(), that runs or ran last
     bool is_stop_requested_ = false;
     std::uint64_t failed_handlers_ = 0;
     quoit::stats last_stats_;

@@ -157,6 +157,7 @@ class peer_table final {
         return buckets_[hash & (buckets_.size() - 1)];
     }
     [[nodiscard]] peer* find(std::uint64_t hash, const datagram_view& like) noexcept;
+    [[nodiscard]] counted_ptr<peer> queue(datagram&& received);
     [[nodiscard]] bool make_room() noexcept;
     void enter(peer& one);
     void leave(peer& one) noexcept;
