@@ -257,6 +257,57 @@ TEST_F(sync_udp, ASendThatMeetsAnEarlierRefusalIsRepeatedAndTheReaderIsTold) {
     EXPECT_EQ(lonely.stats().unexplained(), 0U);
 }
 
+// Every round a reader takes one thing and more is there: at the remote's choice, so for ever.
+TEST_F(sync_udp, RefusalsThatNobodyReadsAreBounded) {
+    constexpr std::size_t queue_size_max = 4;
+    auto lonely =
+        or_throw(sync::open_udp_connection(dead_address(), {.queue_size_max = queue_size_max}));
+    std::size_t told = 0;
+    for (int round = 0; round < 50; ++round) {
+        for (int i = 0; i < 5; ++i)
+            ASSERT_TRUE(lonely.send("anybody?"));  // all but the first hear of the one before
+        expect_error(lonely.read(poll), std::errc::connection_refused);
+        ++told;
+    }
+    const std::uint64_t counted = lonely.stats().received.refused;
+    EXPECT_GE(counted, 50U * 4U);
+    for (;;) {
+        const auto next = lonely.read(poll);
+        ASSERT_FALSE(next);
+        if (next.error() == errc::timed_out) break;
+        ASSERT_LE(++told, 50U + queue_size_max + 1U);
+    }
+    EXPECT_LE(lonely.stats().received.refused, counted + 1);  // the socket's own, of the last send
+    EXPECT_EQ(lonely.stats().unexplained(), 0U);
+}
+
+TEST_F(sync_udp, WhatCameBeforeRefusalsIsBounded) {
+    constexpr std::size_t queue_size_max = 4;
+    std::optional<foreign_socket> peer(std::in_place);
+    const address where = peer->local();
+    auto lonely = or_throw(sync::open_udp_connection(where, {.queue_size_max = queue_size_max}));
+    std::size_t sent = 0;
+    std::size_t read = 0;
+    for (int round = 0; round < 10; ++round) {
+        if (!peer) peer.emplace(where);
+        for (std::size_t i = 0; i < queue_size_max; ++i, ++sent)
+            peer->sendto(std::to_string(sent), lonely.local_address());
+        peer.reset();
+        for (int i = 0; i < 2; ++i)
+            ASSERT_TRUE(lonely.send("anybody?"));
+        if (lonely.read(poll)) ++read;
+        EXPECT_LE(lonely.stats().received.waiting, queue_size_max) << round;
+    }
+    // Nothing is lost by it: the rest waited in the kernel.
+    for (;;) {
+        const auto next = lonely.read(poll);
+        if (!next && next.error() == errc::timed_out) break;
+        if (next) ++read;
+    }
+    EXPECT_EQ(read, sent);
+    EXPECT_EQ(lonely.stats().unexplained(), 0U);
+}
+
 TEST_F(sync_udp, ASendReportsARefusalItselfWhereThatIsAskedFor) {
     auto lonely =
         or_throw(sync::open_udp_connection(dead_address(), {.report_refused_on_send = true}));

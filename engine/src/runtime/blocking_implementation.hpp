@@ -99,6 +99,7 @@ class blocking_implementation final : public blocking_socket {
     [[nodiscard]] attempt read_message(std::size_t index, std::span<const std::byte> message,
                                        goes_to whom);
     void keep_what_came_before(int refusal);
+    [[nodiscard]] std::size_t room_for_early() const noexcept;
 
     // behind sending_
     [[nodiscard]] status send_behind_gate(const outgoing& message, int fd, std::size_t size,
@@ -127,8 +128,10 @@ class blocking_implementation final : public blocking_socket {
     std::vector<udp_socket> sockets_;
     quoit::stats ledger_;
     std::deque<early> early_;
-    std::uint64_t early_datagrams_ = 0;  // of early_, those that are no refusals
-    std::vector<int> refusals_heard_;    // by senders
+    // Of early_, each up to queue_size_max; datagrams are counted when they are taken.
+    std::uint64_t early_datagrams_ = 0;
+    std::uint64_t early_refusals_ = 0;
+    std::vector<int> refusals_heard_;  // by senders
     bool is_interrupted_ = false;
     bool is_shut_ = false;
     // Written under mutex_, read anywhere. has_news_: the receiver is to look under the mutex

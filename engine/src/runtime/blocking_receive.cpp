@@ -4,6 +4,7 @@
 #include "runtime/blocking_implementation.hpp"
 #include "runtime/send_queue.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -56,7 +57,10 @@ std::optional<result<datagram>> blocking_implementation::take_early() {
     if (early_.empty()) return std::nullopt;
     early first = std::move(early_.front());
     early_.pop_front();
-    if (first.refusal != 0) return result<datagram>(failure(system_error(first.refusal)));
+    if (first.refusal != 0) {
+        --early_refusals_;
+        return result<datagram>(failure(system_error(first.refusal)));
+    }
     --early_datagrams_;
     ++ledger_.received.delivered;
     return result<datagram>(std::move(first.received));
@@ -89,12 +93,14 @@ std::optional<result<datagram>> blocking_implementation::try_sockets() {
 }
 
 // The kernel reports a refusal ahead of what is already waiting (measured on Linux 6.18), so that
-// is taken out first, as much as a queue would hold.
+// is taken out first, as much as a queue would hold together with what was kept before: how often
+// this is called is the remote's choice.
 void blocking_implementation::keep_what_came_before(int refusal) {
     constexpr std::size_t refusals_max = 8;
     std::vector<int> refusals{refusal};
     std::vector<datagram> before;
-    while (refusals.size() < refusals_max && before.size() < options_.queue_size_max) {
+    const std::size_t room = room_for_early();
+    while (refusals.size() < refusals_max && before.size() < room) {
         attempt one = try_receive(0, goes_to::queue);
         if (one.error == EAGAIN || one.error == EWOULDBLOCK) break;
         if (one.error != 0) refusals.push_back(one.error);
@@ -104,9 +110,18 @@ void blocking_implementation::keep_what_came_before(int refusal) {
     ledger_.received.refused += refusals.size() - 1;
     for (datagram& one : before)
         early_.push_back({.received = std::move(one), .refusal = 0});
-    for (const int one : refusals)
+    for (const int one : refusals) {
+        if (early_refusals_ == options_.queue_size_max) break;  // counted, but not told
         early_.push_back({.received = {}, .refusal = one});
+        ++early_refusals_;
+    }
     has_news_.store(true, std::memory_order_release);  // pairs with receive_behind_gate()
+}
+
+std::size_t blocking_implementation::room_for_early() const noexcept {
+    const std::scoped_lock lock(mutex_);
+    return options_.queue_size_max -
+           std::min<std::size_t>(early_datagrams_, options_.queue_size_max);
 }
 
 blocking_implementation::attempt blocking_implementation::try_receive(std::size_t index,

@@ -136,7 +136,9 @@ void blocking_implementation::tell_reader(int refusal) {
     ++ledger_.sent.resent;
     ++ledger_.received.refused;
     // Bounded: perhaps nobody ever reads.
-    if (refusals_heard_.size() < options_.queue_size_max) refusals_heard_.push_back(refusal);
+    if (early_refusals_ + refusals_heard_.size() < options_.queue_size_max) {
+        refusals_heard_.push_back(refusal);
+    }
     has_news_.store(true, std::memory_order_release);  // pairs with receive_behind_gate()
     system::event_raise(receiving_.event.get());
 }
