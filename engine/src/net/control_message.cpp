@@ -31,7 +31,8 @@ std::optional<std::uint8_t> read_byte_in_int(bytes from) noexcept {
     return static_cast<std::uint8_t>(value);
 }
 
-void read_gro(bytes from, control_data& into) noexcept {
+template <class Data>  // control_data or segment_data
+void read_gro(bytes from, Data& into) noexcept {
     // An int, although its sending counterpart UDP_SEGMENT is a u16 (Linux net/ipv4/udp.c,
     // udp_cmsg_recv: put_cmsg(.., sizeof(int))). A train's segments fit a datagram.
     int segment = 0;
@@ -53,6 +54,33 @@ void read_timestamp(bytes from, control_data& into) noexcept {
         std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec));
 }
 
+ip host_of(const in_addr& from) noexcept {
+    std::array<std::uint8_t, 4> host{};
+    std::memcpy(host.data(), &from, host.size());
+    return ip::v4(host);
+}
+
+ip host_of(const in6_pktinfo& info) noexcept {
+    std::array<std::uint8_t, 16> host{};
+    std::memcpy(host.data(), &info.ipi6_addr, host.size());
+    // A scope belongs to link-local addresses only; elsewhere it would make equal ones differ.
+    const bool is_link_local = IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr) != 0;
+    return ip::v6(host, is_link_local ? info.ipi6_ifindex : 0);
+}
+
+// Whether there is an address that an answer leaves from. ipi_spec_dst is the same as ipi_addr for
+// what was sent to this host alone. Otherwise it is the address of ours that the kernel would use
+// towards the sender, never a group or a broadcast address (Linux net/ipv4/fib_frontend.c,
+// fib_compute_spec_dst).
+bool answers(const in_pktinfo& info) noexcept { return info.ipi_spec_dst.s_addr != 0; }
+
+// A group answers nothing; of an IPv4 address in IPv6's clothes it cannot be told whether it is
+// everybody's.
+bool answers(const in6_pktinfo& info) noexcept {
+    return IN6_IS_ADDR_MULTICAST(&info.ipi6_addr) == 0 &&
+           IN6_IS_ADDR_V4MAPPED(&info.ipi6_addr) == 0;
+}
+
 void read_one(int level, int type, bytes from, control_data& into) noexcept {
     if (level == SOL_UDP && type == UDP_GRO) {
         read_gro(from, into);
@@ -60,27 +88,14 @@ void read_one(int level, int type, bytes from, control_data& into) noexcept {
         read_timestamp(from, into);
     } else if (level == IPPROTO_IP && type == IP_PKTINFO) {
         in_pktinfo info{};
-        std::array<std::uint8_t, 4> host{};
         if (!read(from, info)) return;
-        std::memcpy(host.data(), &info.ipi_addr, host.size());
-        into.local = ip::v4(host);
-        // The same for what was sent to this host alone. Otherwise the address of ours that the
-        // kernel would use towards the sender, never a group or a broadcast address (Linux
-        // net/ipv4/fib_frontend.c, fib_compute_spec_dst).
-        std::memcpy(host.data(), &info.ipi_spec_dst, host.size());
-        if (host != std::array<std::uint8_t, 4>{}) into.source = ip::v4(host);
+        into.local = host_of(info.ipi_addr);
+        if (answers(info)) into.source = host_of(info.ipi_spec_dst);
     } else if (level == IPPROTO_IPV6 && type == IPV6_PKTINFO) {
         in6_pktinfo info{};
-        std::array<std::uint8_t, 16> host{};
         if (!read(from, info)) return;
-        std::memcpy(host.data(), &info.ipi6_addr, host.size());
-        // A scope belongs to link-local addresses only; elsewhere it would make equal ones differ.
-        const bool is_link_local = host[0] == 0xfe && (host[1] & 0xc0) == 0x80;
-        into.local = ip::v6(host, is_link_local ? info.ipi6_ifindex : 0);
-        // A group answers nothing; of an IPv4 address in IPv6's clothes it cannot be told whether
-        // it is everybody's.
-        const bool is_mapped = IN6_IS_ADDR_V4MAPPED(&info.ipi6_addr) != 0;
-        if (!into.local->is_multicast() && !is_mapped) into.source = into.local;
+        into.local = host_of(info);
+        if (answers(info)) into.source = into.local;
     } else if (level == IPPROTO_IP && type == IP_TOS) {
         std::uint8_t tos = 0;  // one byte, unlike all others
         if (read(from, tos)) into.tos = tos;
@@ -116,6 +131,32 @@ control_data parse_control(std::span<const std::byte> control) noexcept {
             read_one(header.cmsg_level, header.cmsg_type, message.subspan(CMSG_LEN(0)), found);
         });
     found.is_valid = found.is_valid && adds_up;
+    return found;
+}
+
+segment_data find_segment(std::span<const std::byte> control) noexcept {
+    segment_data found;
+    const bool adds_up =
+        walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
+            if (header.cmsg_level != SOL_UDP || header.cmsg_type != UDP_GRO) return;
+            read_gro(message.subspan(CMSG_LEN(0)), found);
+        });
+    found.is_valid = found.is_valid && adds_up;
+    return found;
+}
+
+std::optional<ip> find_source(std::span<const std::byte> control) noexcept {
+    std::optional<ip> found;
+    walk(control, [&](const cmsghdr& header, std::span<const std::byte> message) {
+        const bytes from = message.subspan(CMSG_LEN(0));
+        if (header.cmsg_level == IPPROTO_IP && header.cmsg_type == IP_PKTINFO) {
+            in_pktinfo info{};
+            if (read(from, info) && answers(info)) found = host_of(info.ipi_spec_dst);
+        } else if (header.cmsg_level == IPPROTO_IPV6 && header.cmsg_type == IPV6_PKTINFO) {
+            in6_pktinfo info{};
+            if (read(from, info) && answers(info)) found = host_of(info);
+        }
+    });
     return found;
 }
 

@@ -30,6 +30,16 @@ struct control_data {
 
 [[nodiscard]] control_data parse_control(std::span<const std::byte> control) noexcept;
 
+/// Of control_data what says whether there is a train.
+struct segment_data {
+    bool is_valid = true;
+    std::uint16_t gro_segment = 0;
+};
+/// As parse_control(), for whoever needs only that: once per message on a socket with UDP_GRO.
+[[nodiscard]] segment_data find_segment(std::span<const std::byte> control) noexcept;
+/// parse_control().source, for whoever needs only that: once per answer.
+[[nodiscard]] std::optional<ip> find_source(std::span<const std::byte> control) noexcept;
+
 /// Bytes of control buffer that hold all of this at once on a socket of that family.
 [[nodiscard]] std::uint16_t control_size_for(family of, metadata wanted, bool has_gro) noexcept;
 

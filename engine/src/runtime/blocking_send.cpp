@@ -45,7 +45,7 @@ std::optional<ip> blocking_implementation::source_for(const destination& where) 
     if (rules_.peer || where.request == nullptr || where.request->control_size == 0) return {};
     const bool is_answer = where.to != nullptr && *where.to == where.request->peer;
     if (!is_answer) return {};
-    return parse_control({where.request->control, where.request->control_size}).source;
+    return find_source({where.request->control, where.request->control_size});
 }
 
 std::span<const iovec> blocking_implementation::gather(std::span<const byte_view> pieces,

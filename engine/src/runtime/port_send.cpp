@@ -65,7 +65,7 @@ std::optional<ip> port::implementation::source_for(
     // One that came elsewhere, or is sent on to somebody else, is no request to be answered.
     const bool is_answer = !endpoint.peer && request->socket == sender.tag && *to == request->peer;
     if (!is_answer || request->control_size == 0) return std::nullopt;
-    return detail::parse_control({request->control, request->control_size}).source;
+    return detail::find_source({request->control, request->control_size});
 }
 
 status port::implementation::send(endpoint_state& endpoint, std::span<const byte_view> pieces,

@@ -325,6 +325,10 @@ RC_GTEST_PROP(control_message, ChangedBytesAreNeverReadOutside, ()) {
     control.resize(*rc::gen::inRange<std::size_t>(0, control.size() + 1));
     control.shrink_to_fit();
     const control_data found = parse_control(control);
+    // Whoever wants one thing reads the same as whoever wants all.
+    RC_ASSERT(find_segment(control).is_valid == found.is_valid);
+    RC_ASSERT(find_segment(control).gro_segment == found.gro_segment);
+    RC_ASSERT(find_source(control) == found.source);
     // Whoever reads twice reads the same.
     RC_ASSERT(parse_control(control).is_valid == found.is_valid);
     RC_ASSERT(parse_control(control).gro_segment == found.gro_segment);
