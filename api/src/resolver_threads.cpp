@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "resolver_threads.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -65,12 +67,19 @@ class signals_blocked {
 };
 
 // Never freed: the threads may outlive static destructors. In the child of a fork the parent's is
-// left alone, because its mutex may have been held.
+// left alone, because its mutex may have been held; and no mutex guards this, because that might
+// have been, too.
 shared_state& the_state() {
-    static std::mutex mutex;
-    static shared_state* state = nullptr;
-    const std::scoped_lock lock(mutex);
-    if (state == nullptr || state->process != ::getpid()) state = new shared_state;
+    static constinit std::atomic<shared_state*> current{nullptr};
+    const pid_t self = ::getpid();
+    shared_state* state = current.load(std::memory_order_acquire);  // pairs with the exchange
+    if (state != nullptr && state->process == self) return *state;
+    auto made = std::make_unique<shared_state>();
+    // Whoever loses finds the winner's, which is of this process as well.
+    if (current.compare_exchange_strong(state, made.get(), std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
+        return *made.release();
+    }
     return *state;
 }
 
