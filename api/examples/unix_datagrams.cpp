@@ -12,8 +12,8 @@
 using namespace std::chrono_literals;
 
 quoit::task<> serve() {
-    auto server = or_throw(quoit::start_unix_server("quoit-example.sock",
-                                                    {.mode = 0600, .receive_credentials = true}));
+    auto server = or_throw(quoit::start_unix_server(
+        "quoit-example.sock", {.mode = 0600, .descriptors_max = 1, .receive_credentials = true}));
     std::cout << "serving " << server.local_address() << std::endl;
     while (auto datagram = co_await server.read()) {
         for (auto& file : datagram->take_descriptors()) {

@@ -199,10 +199,12 @@ unix_address new_abstract_name() {
                                   std::to_string(count.fetch_add(1)));
 }
 
-unix_server listen_unix(const unix_address& where, const unix_options& options = {}) {
+unix_server listen_unix(const unix_address& where,
+                        const unix_options& options = {.descriptors_max = 16}) {
     return or_throw(start_unix_server(where, options));
 }
-unix_client connect_unix(const unix_address& where, const unix_options& options = {}) {
+unix_client connect_unix(const unix_address& where,
+                         const unix_options& options = {.descriptors_max = 16}) {
     return or_throw(open_unix_connection(where, options));
 }
 
@@ -833,7 +835,7 @@ TEST_P(acceptance, U02WhatIsNoDescriptorIsRefusedAndWhatIsNotSentIsClosed) {
 }
 
 task<> pass_credentials() {
-    auto server = listen_unix({}, {.receive_credentials = true});
+    auto server = listen_unix({}, {.descriptors_max = 16, .receive_credentials = true});
     auto client = connect_unix(server.local_address());
     const credentials self{.pid = ::getpid(), .uid = ::getuid(), .gid = ::getgid()};
     client.send("implicit");
@@ -885,6 +887,26 @@ TEST_P(acceptance, U02MoreDescriptorsThanThereIsRoomForAreCutFlaggedAndCounted) 
         run(cut_descriptors(descriptors_max));
 }
 
+// Whoever may write to a path could otherwise fill this process's table of descriptors.
+task<> receive_no_descriptors() {
+    auto server = or_throw(start_unix_server(new_abstract_name()));
+    const foreign_unix peer(new_abstract_name());
+    const std::size_t before = open_descriptors();
+    const int passed[] = {0, 1};
+    for (int i = 0; i < 5; ++i)
+        peer.sendto("unasked", server.local_address(), passed);
+    co_await wait_until_heard_of(server, 5);
+    EXPECT_EQ(open_descriptors(), before);
+    auto heard = or_throw(co_await server.read(patiently));
+    EXPECT_EQ(heard.text(), "unasked");
+    EXPECT_TRUE(heard.ancillary_truncated());
+    EXPECT_TRUE(heard.take_descriptors().empty());
+}
+
+TEST_P(acceptance, U02DescriptorsAreReceivedOnlyWhereThatIsAskedFor) {
+    run(receive_no_descriptors());
+}
+
 // --- U02: unclaimed ones are closed ---
 
 // Each brings two.
@@ -917,7 +939,7 @@ task<> drop_datagrams() {
 TEST_P(acceptance, U02DescriptorsNobodyTookAreClosedWithTheirDatagram) { run(drop_datagrams()); }
 
 task<> overrun_the_queue(when_full policy) {
-    auto server = listen_unix({}, {.queue_size_max = 4, .on_full = policy});
+    auto server = listen_unix({}, {.descriptors_max = 2, .queue_size_max = 4, .on_full = policy});
     const foreign_unix peer(new_abstract_name());
     const std::size_t before = open_descriptors();
     co_await send_with_descriptors(peer, server.local_address(), 40);

@@ -39,8 +39,10 @@ struct unix_options {
     std::uint32_t mode = mode_of_umask;
     unnamed_peers unnamed = unnamed_peers::ignore;
     /// Descriptors that one message may bring, 0..253; 0: the kernel keeps them out. More arrive
-    /// as so many, with ancillary_truncated().
-    std::uint32_t descriptors_max = 16;
+    /// as so many, with ancillary_truncated(). They are open from when the datagram is received:
+    /// whoever may send here can take queue_size_max times as many of this process's descriptors
+    /// (RLIMIT_NOFILE) until they are read, so this is for senders that are trusted that far.
+    std::uint32_t descriptors_max = 0;
     /// SO_PASSCRED: each datagram says which process sent it.
     bool receive_credentials = false;
     /// Datagrams that wait for a reader, 1..1 048 576; 0: 1024. See udp_options.

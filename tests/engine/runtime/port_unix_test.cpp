@@ -18,7 +18,8 @@ std::size_t open_descriptors() {
 
 class port_unix : public port_test {
   protected:
-    endpoint_id open_unix(const unix_address& where = {}, const unix_options& options = {}) {
+    endpoint_id open_unix(const unix_address& where = {},
+                          const unix_options& options = {.descriptors_max = 16}) {
         const auto opened = port().open_unix(where, options);
         EXPECT_TRUE(opened.has_value()) << opened.error();
         return opened.value_or(endpoint_id{});
