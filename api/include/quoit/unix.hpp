@@ -16,7 +16,11 @@
 //
 // UNIX datagrams are not lost on the way: a peer that does not read makes sends wait in this
 // endpoint's queue. A client's wait until it is writable. A server's wait for that destination
-// only, which is tried again for a second; then they count as errors. A peer that is gone is
+// only, which is tried again for a second; then they count as errors. What peers have not read is
+// charged to the server's send buffer, though: when those that do not read have used it up (each
+// net.unix.max_dgram_qlen datagrams, 10 by default), nobody can be sent anything until one of them
+// reads or goes. Sends wait for that, ten seconds at most, and then count as errors: give a server
+// of many slow peers with long datagrams a larger send_buffer_size. A peer that is gone is
 // reported to a client's next read (std::errc::connection_refused) for each datagram that could not
 // be sent; when it is there again, by its name, sends reach it.
 //

@@ -26,6 +26,10 @@ enum class unnamed_peers : std::uint8_t {
 /// unix_options::mode: what bind(2) makes of it, 0777 without the bits of the umask.
 inline constexpr std::uint32_t mode_of_umask = 0xffff'ffff;
 
+/// What a server asks for as its send buffer, in bytes; net.core.wmem_max may give it less. All
+/// that its peers have not read yet is in there.
+inline constexpr std::uint32_t unix_server_send_buffer_size = 4U << 20U;
+
 /// Descriptors in one message: the kernel's own limit (SCM_MAX_FD).
 inline constexpr std::uint32_t descriptors_limit = 253;
 
@@ -51,9 +55,9 @@ struct unix_options {
     /// Bytes, 1..65 527. Longer datagrams are cut, say so, and are counted. Beside descriptors_max
     /// above 46 (38 with credentials) there is room for less; what does not fit is refused.
     std::uint32_t payload_size_max = payload_size_limit;
-    /// Bytes asked of the kernel (SO_RCVBUF, SO_SNDBUF); 0: what the system gives. A UNIX datagram
-    /// is charged to its sender's buffer until it is read; one longer than that is never sent
-    /// (EMSGSIZE, counted).
+    /// Bytes asked of the kernel (SO_RCVBUF, SO_SNDBUF); 0: what the system gives, but for the send
+    /// buffer of a server: unix_server_send_buffer_size. A UNIX datagram is charged to its sender's
+    /// buffer until it is read; one longer than that is never sent (EMSGSIZE, counted).
     std::uint32_t receive_buffer_size = 0;
     std::uint32_t send_buffer_size = 0;
     /// Bytes that wait here while the kernel takes no more, up to 1 GiB; 0: 4 MiB. See udp_options.

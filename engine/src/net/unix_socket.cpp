@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "net/unix_socket.hpp"
 
+#include "net/kernel_constants.hpp"
 #include "net/system.hpp"
 #include "net/unix_name.hpp"
 
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <limits>
 #include <string>
@@ -15,6 +17,12 @@
 namespace quoit::detail {
 
 namespace {
+
+// The indices of what SO_MEMINFO returns (SK_MEMINFO_WMEM_ALLOC and _SNDBUF in
+// <linux/sock_diag.h>).
+constexpr std::size_t meminfo_sent = 2;
+constexpr std::size_t meminfo_send_buffer = 3;
+constexpr std::size_t meminfo_count = 9;
 
 std::unexpected<error> system_failure(int negative_errno, std::string what) {
     return failure(std::error_code(-negative_errno, std::system_category()), std::move(what));
@@ -78,6 +86,14 @@ int connect_unix(int fd, const unix_address& to) noexcept {
     return system::connect(fd, name.get(), name.size());
 }
 
+bool is_send_buffer_full(int fd) noexcept {
+    std::array<std::uint32_t, meminfo_count> memory{};
+    socklen_t size = sizeof memory;
+    if (system::get_option(fd, SOL_SOCKET, SO_MEMINFO, memory.data(), &size) < 0) return false;
+    // As the kernel compares them (Linux net/core/sock.c, sock_alloc_send_pskb).
+    return memory[meminfo_sent] >= memory[meminfo_send_buffer];
+}
+
 unix_address peer_of_unix(int fd) noexcept { return read_name(system::peer_name, fd); }
 
 // --- unix_binding ---
@@ -132,6 +148,10 @@ void unix_binding::unlink() noexcept {
 result<unix_socket> unix_socket::listen(const unix_address& where, const unix_options& options) {
     auto fd = open("listen", where, options);
     if (!fd) return std::unexpected(fd.error());
+    if (options.send_buffer_size == 0) {
+        [[maybe_unused]] const int error =
+            set_int(fd->get(), SO_SNDBUF, to_int(unix_server_send_buffer_size));
+    }
     unix_socket made;
     made.fd = *std::move(fd);
     if (auto bound = made.binding.bind("listen", made.fd.get(), where, options.mode); !bound) {

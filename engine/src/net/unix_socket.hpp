@@ -64,6 +64,9 @@ struct unix_socket {
 /// Connects, or connects anew: after a peer that died the kernel disconnects the socket (a send
 /// answers ECONNREFUSED, the next one ENOTCONN, measured on Linux 6.18). Returns the negated errno.
 [[nodiscard]] int connect_unix(int fd, const unix_address& to) noexcept;
+/// All that it has sent and nobody has read fills its send buffer: the kernel says EAGAIN whoever
+/// is sent something. SO_MEMINFO.
+[[nodiscard]] bool is_send_buffer_full(int fd) noexcept;
 /// Unnamed when there is none.
 [[nodiscard]] unix_address peer_of_unix(int fd) noexcept;
 

@@ -275,6 +275,10 @@ class port::implementation::unix_outlet final : public detail::unix_send_queue::
     detail::send_result send(std::span<const detail::outgoing> messages) override {
         return port_.send_now(socket_, messages);
     }
+    bool is_full() override {
+        port_.system_calls_.add(1);
+        return detail::is_send_buffer_full(socket_.socket.descriptor());
+    }
     int reconnect() override {
         unix_part& part = *socket_.as_unix;
         const int fd = socket_.socket.descriptor();

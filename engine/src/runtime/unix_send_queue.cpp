@@ -72,9 +72,35 @@ void unix_send_queue::push(std::span<const byte_view> pieces, const unix_address
 }
 
 unix_send_queue::outcome unix_send_queue::flush(send_stats& ledger, outlet& through) {
+    if (is_stalled_ && through.now() < stall_retry_at_) return outcome::sent;
+    has_sent_ = has_stalled_ = false;
     // What is held is older than what is ready.
     if (!held_.empty()) flush_held(ledger, through);
-    return flush_ready(ledger, through);
+    const outcome ready = has_stalled_ ? outcome::sent : flush_ready(ledger, through);
+    if (!is_stalled_) return ready;
+    const steady_time now = through.now();
+    if (!has_stalled_) {
+        end_stall(now);
+    } else if (now - stalled_since_ >= stall_patience) {
+        give_up(ledger);
+    }
+    return ready;
+}
+
+void unix_send_queue::stall(steady_time now) noexcept {
+    if (has_sent_) end_stall(now);
+    if (!is_stalled_) {
+        is_stalled_ = true;
+        stalled_since_ = now;
+        stall_delay_ = retry_first;
+    }
+    stall_retry_at_ = now + stall_delay_;
+    stall_delay_ = std::min(stall_delay_ * 2, retry_longest);
+    has_stalled_ = true;
+}
+
+void unix_send_queue::end_stall(steady_time now) noexcept {
+    if (std::exchange(is_stalled_, false)) stood_still_ += now - stalled_since_;
 }
 
 unix_send_queue::outcome unix_send_queue::flush_ready(send_stats& ledger, outlet& through) {
@@ -95,6 +121,7 @@ unix_send_queue::outcome unix_send_queue::flush_ready(send_stats& ledger, outlet
             one.with.reset();
             count_sent(one.size, ledger);
         }
+        has_sent_ = has_sent_ || result.sent > 0;
         if (result.error == 0) continue;
         entry& refused = ready_[head_];
         if (is_full(result.error)) {
@@ -102,6 +129,11 @@ unix_send_queue::outcome unix_send_queue::flush_ready(send_stats& ledger, outlet
             if (!refused.has_to) {
                 keep_rest();
                 return outcome::blocked;
+            }
+            if (through.is_full()) {
+                stall(through.now());
+                keep_rest();
+                return outcome::sent;
             }
             hold_front(through.now());
         } else if (refused.has_to || !recovers(refused, result.error, ledger, through)) {
@@ -134,20 +166,20 @@ void unix_send_queue::hold_front(steady_time now) {
     const auto [found, is_new] = held_.try_emplace(one.to);
     destination& of = found->second;
     if (is_new) {
-        of.last_progress = now;
+        of.last_progress = patient_time(now);
         of.retry_at = now + retry_first;
         of.delay = retry_first * 2;
     }
     const auto payload = payload_of(one);
     of.waiting.push_back({.with = std::move(one.with),
                           .payload = std::vector<std::byte>(payload.begin(), payload.end()),
-                          .since = now});
+                          .since = patient_time(now)});
     of.cost += one.size + entry_cost;
 }
 
 void unix_send_queue::flush_held(send_stats& ledger, outlet& through) {
     const steady_time now = through.now();
-    for (auto at = held_.begin(); at != held_.end();) {
+    for (auto at = held_.begin(); at != held_.end() && !has_stalled_;) {
         const bool is_due = at->second.retry_at <= now;
         const bool is_done = is_due && flush_destination(at->first, at->second, ledger, through);
         at = is_done ? held_.erase(at) : std::next(at);
@@ -171,12 +203,18 @@ bool unix_send_queue::flush_destination(const unix_address& to, destination& of,
         }
         const steady_time now = through.now();
         if (result.sent > 0) {
-            of.last_progress = now;
+            has_sent_ = true;
+            end_stall(now);
+            of.last_progress = patient_time(now);
             of.delay = retry_first;
         }
         if (result.error == 0) continue;
         if (is_full(result.error)) {
             ++ledger.blocked;
+            if (through.is_full()) {
+                stall(now);
+                return false;
+            }
             give_up_on_old_ones(of, now, ledger);
             of.retry_at = now + of.delay;
             of.delay = std::min(of.delay * 2, retry_longest);
@@ -192,7 +230,7 @@ void unix_send_queue::give_up_on_old_ones(destination& of, steady_time now,
                                           send_stats& ledger) noexcept {
     while (!of.waiting.empty()) {
         const held_entry& oldest = of.waiting.front();
-        if (now - std::max(oldest.since, of.last_progress) < patience) return;
+        if (patient_time(now) - std::max(oldest.since, of.last_progress) < patience) return;
         of.cost -= oldest.payload.size() + entry_cost;
         count_lost(oldest.payload.size(), EAGAIN, ledger);
         of.waiting.pop_front();
@@ -223,10 +261,21 @@ std::size_t unix_send_queue::cost_held(const unix_address& to) const noexcept {
 }
 
 unix_send_queue::steady_time unix_send_queue::next_retry() const noexcept {
+    if (is_stalled_) return stall_retry_at_;
     steady_time first = steady_time::max();
     for (const auto& [to, of] : held_)
         first = std::min(first, of.retry_at);
     return first;
+}
+
+void unix_send_queue::give_up(send_stats& ledger) noexcept {
+    for (std::size_t i = head_; i < ready_.size(); ++i)
+        count_lost(ready_[i].size, EAGAIN, ledger);
+    for (const auto& [to, of] : held_) {
+        for (const held_entry& one : of.waiting)
+            count_lost(one.payload.size(), EAGAIN, ledger);
+    }
+    drop();
 }
 
 std::size_t unix_send_queue::drop() noexcept {
@@ -235,6 +284,7 @@ std::size_t unix_send_queue::drop() noexcept {
     bytes_ready_.clear();
     held_.clear();
     head_ = count_ = bytes_ = 0;
+    is_stalled_ = false;
     return dropped;
 }
 

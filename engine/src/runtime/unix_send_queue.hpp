@@ -14,6 +14,12 @@
 // counted as an error (EAGAIN). One destination may hold half of what may be queued, so that it
 // does not shut out the others.
 //
+// The kernel charges what was sent and not read to the SENDER, too (SO_SNDBUF), and says EAGAIN as
+// well when that is used up: then it is nobody's fault in particular, nobody can be sent anything,
+// and the queue stands still as a whole. It is tried again by the same delays, nobody is held, and
+// the second of those that are held already does not run. When nobody has taken anything for ten
+// seconds, all that waits is counted as errors (EAGAIN).
+//
 // A connected socket waits for writability, as UDP sockets do.
 //
 // The error policy, when the kernel refuses a message:
@@ -55,6 +61,7 @@ class unix_send_queue {
     static constexpr std::chrono::milliseconds retry_first{1};
     static constexpr std::chrono::milliseconds retry_longest{16};
     static constexpr std::chrono::seconds patience{1};
+    static constexpr std::chrono::seconds stall_patience{10};
     /// What a queued datagram costs beside its payload, in bytes: an empty one is not free.
     static constexpr std::size_t entry_cost = 64;
 
@@ -62,6 +69,8 @@ class unix_send_queue {
     class outlet {
       public:
         [[nodiscard]] virtual send_result send(std::span<const outgoing> messages) = 0;
+        /// Asked after EAGAIN: its own send buffer is used up, whoever the destination is.
+        [[nodiscard]] virtual bool is_full() = 0;
         /// Connects to its peer again; the negated errno.
         [[nodiscard]] virtual int reconnect() = 0;
         /// The peer is gone.
@@ -93,10 +102,13 @@ class unix_send_queue {
     [[nodiscard]] std::size_t cost_held(const unix_address& to) const noexcept;
     /// Datagrams for the next flush.
     [[nodiscard]] std::size_t ready_count() const noexcept { return ready_.size() - head_; }
-    [[nodiscard]] bool is_holding() const noexcept { return !held_.empty(); }
-    /// When the first of the held ones is due; time_point::max() when none is.
+    /// Something is tried again by time.
+    [[nodiscard]] bool is_holding() const noexcept { return !held_.empty() || is_stalled_; }
+    /// When the first of it is due; time_point::max() when there is none.
     [[nodiscard]] steady_time next_retry() const noexcept;
 
+    /// Counts all that waits as errors (EAGAIN).
+    void give_up(send_stats& ledger) noexcept;
     /// Drops what waits; returns how many datagrams that was.
     std::size_t drop() noexcept;
 
@@ -113,7 +125,7 @@ class unix_send_queue {
     struct held_entry {
         std::unique_ptr<outgoing_ancillary> with;
         std::vector<std::byte> payload;
-        steady_time since;
+        steady_time since;  // of patient_time(), as last_progress
     };
     struct destination {
         std::deque<held_entry> waiting;
@@ -141,6 +153,12 @@ class unix_send_queue {
     void hold_front(steady_time now);
     [[nodiscard]] bool recovers(entry& one, int error, send_stats& ledger, outlet& through);
     void keep_rest();
+    void stall(steady_time now) noexcept;
+    void end_stall(steady_time now) noexcept;
+    // A clock that stands still while nobody can be sent anything.
+    [[nodiscard]] steady_time patient_time(steady_time now) const noexcept {
+        return (is_stalled_ ? stalled_since_ : now) - stood_still_;
+    }
     void gone(std::size_t size) noexcept {
         --count_;
         bytes_ -= size;
@@ -158,6 +176,15 @@ class unix_send_queue {
     destinations held_;
     std::size_t count_ = 0;
     std::size_t bytes_ = 0;
+    // The socket's own buffer is used up, and since when nothing has gone.
+    bool is_stalled_ = false;
+    steady_time stalled_since_;
+    steady_time stall_retry_at_;
+    std::chrono::milliseconds stall_delay_ = retry_first;
+    steady_time::duration stood_still_{};
+    // Of the flush that runs.
+    bool has_sent_ = false;
+    bool has_stalled_ = false;
 };
 
 }  // namespace quoit::detail

@@ -6,6 +6,9 @@
 
 #include <quoit/unix_datagram.hpp>
 
+#include <sys/un.h>
+
+#include <cstddef>
 #include <optional>
 
 namespace quoit::test {
@@ -15,6 +18,36 @@ std::size_t open_descriptors() {
     const std::filesystem::directory_iterator all("/proc/self/fd");
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
+
+/// A socket with a name of the kernel's, nobody of ours: what it does not read stays unread.
+class foreign_unix {
+  public:
+    foreign_unix() : fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+        sockaddr_un own{};
+        own.sun_family = AF_UNIX;
+        auto* const raw = reinterpret_cast<sockaddr*>(&own);
+        EXPECT_EQ(::bind(fd_, raw, sizeof own.sun_family), 0);
+        socklen_t size = sizeof own;
+        EXPECT_EQ(::getsockname(fd_, raw, &size), 0);
+        const std::size_t before_name = offsetof(sockaddr_un, sun_path) + 1;
+        name_ = unix_address::abstract({own.sun_path + 1, size - before_name});
+    }
+    foreign_unix(const foreign_unix&) = delete;
+    foreign_unix& operator=(const foreign_unix&) = delete;
+    ~foreign_unix() { ::close(fd_); }
+    [[nodiscard]] const unix_address& name() const noexcept { return name_; }
+    /// Reads all there is; 1, so that it can be a part of a condition.
+    [[nodiscard]] int take() const noexcept {
+        char byte = 0;
+        while (::recv(fd_, &byte, 1, MSG_TRUNC) >= 0) {
+        }
+        return 1;
+    }
+
+  private:
+    int fd_;
+    unix_address name_;
+};
 
 class port_unix : public port_test {
   protected:
@@ -150,6 +183,43 @@ TEST_P(port_unix, APortThatGoesClosesDescriptorsOnTheirWayAndRemovesItsPaths) {
     destroy_port();
     EXPECT_EQ(open_descriptors(), before);
     EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_P(port_unix, APeerThatDoesNotReadLongDatagramsStarvesNobody) {
+    start();
+    const endpoint_id server = open_unix();
+    const endpoint_id good = open_unix();
+    const foreign_unix slow;
+    const std::string large(30'000, 'x');
+    const byte_view payload(large);
+    for (int i = 0; i < 8; ++i)
+        EXPECT_TRUE(port().sendto(server, std::span(&payload, 1), slow.name()));
+    const byte_view small("hello");
+    for (int i = 0; i < 20; ++i)
+        EXPECT_TRUE(port().sendto(server, std::span(&small, 1), port().unix_local_address(good)));
+    ASSERT_TRUE(turn_until_readable(good, 20));
+    EXPECT_EQ(port().stats(server).sent.errors, 0U);
+}
+
+TEST_P(port_unix, AFullSendBufferHoldsWhatIsSentAndLosesNothing) {
+    start();
+    // Room for a few of them only.
+    const endpoint_id server = open_unix({}, {.send_buffer_size = 64U << 10U});
+    const foreign_unix slow;
+    const foreign_unix good;
+    const std::string large(30'000, 'x');
+    const byte_view payload(large);
+    for (int i = 0; i < 10; ++i)
+        EXPECT_TRUE(port().sendto(server, std::span(&payload, 1), slow.name()));
+    const byte_view small("hello");
+    EXPECT_TRUE(port().sendto(server, std::span(&small, 1), good.name()));
+    port().flush();
+    EXPECT_EQ(port().stats(server).sent.blocked, 1U);  // not once for each of them
+    EXPECT_GT(port().stats(server).sent.waiting, 0U);
+    ASSERT_TRUE(turn_until(
+        [&] { return slow.take() + good.take() > 0 && port().stats(server).sent.waiting == 0; },
+        "all sent"));
+    EXPECT_EQ(port().stats(server).sent.sent, 11U);
 }
 
 TEST_P(port_unix, AForkedChildLeavesThePathToItsParent) {

@@ -27,6 +27,10 @@ class fake_outlet final : public unix_send_queue::outlet {
         for (const outgoing& one : messages) {
             const std::string to = name_of(one);
             const auto error = errors.find(to);
+            if (budget == 0) {
+                result.error = EAGAIN;
+                return result;
+            }
             if (error != errors.end() && error->second != 0) {
                 result.error = error->second;
                 return result;
@@ -36,6 +40,7 @@ class fake_outlet final : public unix_send_queue::outlet {
                 text.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
             sent.push_back(to.empty() ? text : to + ":" + text);
             ++result.sent;
+            if (budget > 0) --budget;
             if (const auto room = rooms.find(to); room != rooms.end() && --room->second == 0) {
                 errors[to] = EAGAIN;
                 rooms.erase(room);
@@ -43,6 +48,7 @@ class fake_outlet final : public unix_send_queue::outlet {
         }
         return result;
     }
+    bool is_full() override { return budget == 0; }
     int reconnect() override {
         ++reconnects;
         if (can_reconnect) errors.erase("");
@@ -56,6 +62,7 @@ class fake_outlet final : public unix_send_queue::outlet {
     std::vector<std::string> sent;
     unix_send_queue::steady_time time{1h};
     bool can_reconnect = false;
+    int budget = -1;  // so many more to anybody; negative: no limit
     int calls = 0;
     int reconnects = 0;
     int refusals = 0;
@@ -210,6 +217,77 @@ TEST_F(unix_send_queue_test, ProgressGivesThoseBehindAnotherSecond) {
     dropped = queue.drop();
 }
 
+TEST_F(unix_send_queue_test, AFullSendBufferIsNoDestinationsFault) {
+    outlet.budget = 2;
+    push("1", "a");
+    push("2", "a");
+    push("3", "a");
+    push("1", "b");
+    EXPECT_EQ(flush(), unix_send_queue::outcome::sent);
+    EXPECT_EQ(queue.count(), 2U);
+    EXPECT_EQ(queue.cost_held("a"), 0U);
+    EXPECT_TRUE(queue.is_holding());
+    EXPECT_EQ(queue.next_retry(), outlet.time + 1ms);
+    const int calls = outlet.calls;
+    push("2", "b");
+    flush();
+    EXPECT_EQ(outlet.calls, calls);  // before its time nobody is asked
+    for (int i = 0; i < 100; ++i)
+        retry();
+    EXPECT_EQ(ledger.errors, 0U);
+    outlet.budget = -1;
+    retry();
+    EXPECT_EQ(take_sent(), (texts{"a:1", "a:2", "a:3", "b:1", "b:2"}));
+    EXPECT_FALSE(queue.is_holding());
+}
+
+TEST_F(unix_send_queue_test, NoPatienceRunsOutWhileTheSendBufferIsFull) {
+    outlet.errors["slow"] = EAGAIN;
+    push("1", "slow");
+    flush();
+    const auto start = outlet.time;
+    while (outlet.time < start + 500ms)
+        retry();
+    outlet.budget = 0;
+    while (outlet.time < start + 5s)
+        retry();
+    EXPECT_EQ(ledger.errors, 0U);
+    outlet.budget = -1;
+    const auto over = outlet.time;
+    while (queue.count() == 1)
+        retry();
+    EXPECT_GE(outlet.time, over + 450ms);
+    EXPECT_LE(outlet.time, over + 550ms);
+    EXPECT_EQ(ledger.errors, 1U);
+}
+
+TEST_F(unix_send_queue_test, AllIsGivenUpWhenNobodyTakesAnythingForTenSeconds) {
+    outlet.errors["slow"] = EAGAIN;
+    push("1", "slow");
+    flush();
+    push("1", "quick");
+    push("2", "quick");
+    outlet.budget = 1;
+    flush();
+    const auto start = outlet.time;
+    while (outlet.time < start + 9s)
+        retry();
+    EXPECT_EQ(queue.count(), 2U);
+    outlet.budget = 1;  // progress: ten more
+    outlet.errors.clear();
+    retry();
+    EXPECT_EQ(take_sent(), (texts{"quick:1", "slow:1"}));
+    const auto progress = outlet.time;
+    while (!queue.is_empty())
+        retry();
+    EXPECT_GE(outlet.time, progress + 10s);
+    EXPECT_LE(outlet.time, progress + 10s + 20ms);
+    EXPECT_EQ(ledger.errors, 1U);
+    EXPECT_EQ(ledger.reasons[0].error, EAGAIN);
+    EXPECT_FALSE(queue.is_holding());
+    EXPECT_EQ(queue.next_retry(), unix_send_queue::steady_time::max());
+}
+
 TEST_F(unix_send_queue_test, ADeadDestinationCostsItsOwnDatagramsOnly) {
     outlet.errors["dead"] = ECONNREFUSED;
     outlet.errors["none"] = ENOENT;
@@ -277,6 +355,7 @@ TEST_F(unix_send_queue_test, ASecondRefusalOfTheSameDatagramEndsIt) {
     class stubborn final : public unix_send_queue::outlet {
       public:
         send_result send(std::span<const outgoing>) override { return {.error = ECONNREFUSED}; }
+        bool is_full() override { return false; }
         int reconnect() override { return 0; }
         void refused() override { ++refusals; }
         unix_send_queue::steady_time now() override { return {}; }
