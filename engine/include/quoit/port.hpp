@@ -236,7 +236,9 @@ class port {
     // Errors: errc::closed; errc::wrong_family; errc::invalid_option for an address that is no
     // group; std::errc::no_such_device for an interface there is not, or no route to the group;
     // std::errc::address_in_use for a group that was joined already; and
-    // std::errc::address_not_available for one that was not.
+    // std::errc::address_not_available for one that was not. Who has joined a group as a whole can
+    // neither join nor leave a source of it (the same errors): the kernel would stop delivering all
+    // other sources, or all of them (Linux net/ipv4/igmp.c, ip_mc_source).
 
     [[nodiscard]] status join_group(endpoint_id endpoint, const ip& group,
                                     const group_options& options = {});

@@ -73,6 +73,41 @@ std::unexpected<error> explain(int negative_errno, membership what, const ip& gr
     return system_failure(negative_errno, std::move(words));
 }
 
+// The mode of the socket's filter on one interface: all sources but some.
+bool excludes(int fd, const ip& group, std::uint32_t index) noexcept {
+    group_filter found{};
+    found.gf_interface = index;
+    copy_to(found.gf_group, group);
+    socklen_t size = sizeof found;
+    const int level = level_of(group.family());
+    return system::get_option(fd, level, MCAST_MSFILTER, &found, &size) == 0 &&
+           found.gf_fmode == MCAST_EXCLUDE;
+}
+
+// On the interface of the route to an IPv4 group; the other request would not look that up, and
+// that of IPv6 has none that does.
+bool excludes(int fd, const ip& group) noexcept {
+    ip_msfilter found{};
+    std::memcpy(&found.imsf_multiaddr, group.bytes().data(), sizeof found.imsf_multiaddr);
+    socklen_t size = sizeof found;
+    return system::get_option(fd, IPPROTO_IP, IP_MSFILTER, &found, &size) == 0 &&
+           found.imsf_fmode == MCAST_EXCLUDE;
+}
+
+// Whether the socket hears every source of the group. The kernel would make a member of one source
+// of it: a filter that excludes nobody becomes one that includes nobody, before the source is
+// looked at (Linux net/ipv4/igmp.c, ip_mc_source; net/ipv6/mcast.c, ip6_mc_source).
+bool is_member_of_all_sources(int fd, const ip& group, std::uint32_t index) noexcept {
+    if (index != 0) return excludes(fd, group, index);
+    if (group.family() == family::ipv4) return excludes(fd, group);
+    const std::unique_ptr<struct if_nameindex, decltype(&::if_freenameindex)> all(
+        ::if_nameindex(), &::if_freenameindex);
+    for (const struct if_nameindex* one = all.get(); one != nullptr && one->if_index != 0; ++one) {
+        if (excludes(fd, group, one->if_index)) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 result<std::uint32_t> index_of(const interface& which) {
@@ -104,7 +139,9 @@ status change_membership(int fd, membership what, const ip& group, const group_o
     // ff02::1%eth0 says it, too.
     const std::uint32_t meant = *index != 0 ? *index : group.scope();
     int error = 0;
-    if (has_source) {
+    if (has_source && is_member_of_all_sources(fd, group, meant)) {
+        error = what == membership::join ? -EADDRINUSE : -EADDRNOTAVAIL;
+    } else if (has_source) {
         group_source_req request{};
         request.gsr_interface = meant;
         copy_to(request.gsr_group, group);

@@ -98,6 +98,38 @@ TEST_P(port_groups, EachOfSeveralListenersOnAPortHearsTheGroup) {
     EXPECT_EQ(port().open(again).error(), std::errc::address_in_use);
 }
 
+TEST_P(port_groups, AMemberOfAWholeGroupKeepsAllItsSources) {
+    start();
+    const endpoint_id listener = open({}, address("0.0.0.0", 0));
+    const endpoint_id sender = open_sender();
+    ASSERT_TRUE(port().join_group(listener, group, {.interface = "lo"}));
+    const group_options of_one{.interface = "lo", .source = "127.0.0.9"};
+    EXPECT_EQ(port().join_group(listener, group, of_one), std::errc::address_in_use);
+    EXPECT_TRUE(hears(listener, sender));
+    EXPECT_EQ(port().leave_group(listener, group, of_one), std::errc::address_not_available);
+    EXPECT_TRUE(hears(listener, sender));
+    // Neither does it stand in the way of others.
+    ASSERT_TRUE(port().leave_group(listener, group, {.interface = "lo"}));
+    EXPECT_TRUE(port().join_group(listener, group, of_one));
+    EXPECT_FALSE(hears(listener, sender));
+}
+
+TEST_P(port_groups, AMemberOfAWholeGroupKeepsItsSourcesOnTheKernelsChoiceOfInterface) {
+    in_namespace_with_interfaces([&] {
+        start();
+        for (const ip& wanted : {group, group_v6}) {
+            SCOPED_TRACE(wanted.to_string());
+            const bool is_v4 = wanted.family() == family::ipv4;
+            const endpoint_id listener = open({}, is_v4 ? address("0.0.0.0", 0) : address("::", 0));
+            if (!port().join_group(listener, wanted)) continue;  // no route
+            const group_options of_one{.source = is_v4 ? ip("127.0.0.9") : ip("fe80::9")};
+            EXPECT_EQ(port().join_group(listener, wanted, of_one), std::errc::address_in_use);
+            EXPECT_EQ(port().leave_group(listener, wanted, of_one),
+                      std::errc::address_not_available);
+        }
+    });
+}
+
 TEST_P(port_groups, ASourceSpecificMemberHearsThatSourceOnly) {
     start();
     const endpoint_id listener = open({}, address("0.0.0.0", 0));
