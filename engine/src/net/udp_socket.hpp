@@ -93,6 +93,7 @@ class udp_socket {
     void reset_options() noexcept;
     [[nodiscard]] int read_local_name() noexcept;
     void read_peer_name() noexcept;
+    [[nodiscard]] int bind_to(const address& where) noexcept;
     [[nodiscard]] int connect_once(const address& peer) noexcept;
     [[nodiscard]] int drop_what_arrives() noexcept;
 

@@ -33,7 +33,11 @@ status udp_socket::connect_to(const address& peer) {
     const bool is_bound =
         bound_.family() != family::unspecified && !is_every_interface(bound_.host());
     if (former && !is_bound) {
-        if (status freed = disconnect(); !freed) return freed;
+        if (status freed = disconnect(); !freed) {
+            if (!peer_) [[maybe_unused]]
+                const int error_again = connect_once(*former);
+            return freed;
+        }
     }
     const int error = connect_once(peer);
     if (error == 0) return {};
@@ -43,8 +47,14 @@ status udp_socket::connect_to(const address& peer) {
     return system_failure(error, "connect", peer);
 }
 
+int udp_socket::bind_to(const address& where) noexcept {
+    const socket_address name(where);
+    const int error = system::bind(descriptor(), name.get(), name.size());
+    return error < 0 ? error : read_local_name();
+}
+
 status udp_socket::disconnect() {
-    const std::uint16_t port = local_.port();
+    const address former_local = local_;
     sockaddr nobody{};
     nobody.sa_family = AF_UNSPEC;
     int error = system::connect(descriptor(), &nobody, sizeof nobody);
@@ -52,11 +62,15 @@ status udp_socket::disconnect() {
     if (error < 0) return system_failure(error, "disconnect from", peer_.value_or(address()));
     peer_.reset();
     if (bound_.family() == family::unspecified) bound_ = local_;
-    bound_ = bound_.with_port(port);
+    bound_ = bound_.with_port(former_local.port());
     if (local_.port() == 0) {
-        const socket_address name(bound_);
-        error = system::bind(descriptor(), name.get(), name.size());
-        if (error < 0) return system_failure(error, "disconnect: bind again", bound_);
+        error = bind_to(bound_);
+        if (error < 0) {
+            // Somebody has the port on another interface: on this one it is still to be had.
+            const address wanted = bound_;
+            bound_ = bind_to(former_local) == 0 ? local_ : address();
+            return system_failure(error, "disconnect: bind again", wanted);
+        }
     }
     local_ = bound_;
     return {};

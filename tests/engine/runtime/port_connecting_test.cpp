@@ -289,6 +289,43 @@ TEST_P(port_connecting, AFailedReconnectLeavesTheFormerPeer) {
     });
 }
 
+TEST_P(port_connecting, AReconnectWhosePortIsTakenElsewhereLeavesTheFormerPeer) {
+    start();
+    const foreign_socket peer;
+    const foreign_socket next;
+    const endpoint_id client = open_connection(peer.local());
+    const address before = local(client);
+    // The port is ours on one interface only, while we are connected.
+    std::optional<foreign_socket> other;
+    other.emplace(address("127.0.0.2", before.port()));
+    EXPECT_EQ(port().reconnect(client, next.local()), std::errc::address_in_use);
+    EXPECT_EQ(port().peer_address(client), peer.local());
+    EXPECT_EQ(local(client), before);
+    EXPECT_TRUE(send(client, "still there"));
+    port().flush();
+    EXPECT_EQ(peer.receive(), "still there");
+    ASSERT_EQ(peer.send("indeed", local(client)), 0);
+    expect_received(client, "indeed", peer.local());
+    other.reset();
+    EXPECT_TRUE(port().reconnect(client, next.local()));
+    EXPECT_EQ(local(client), before);
+    EXPECT_EQ(next.send("hello", local(client)), 0);
+    expect_received(client, "hello", next.local());
+}
+
+TEST_P(port_connecting, ADisconnectWhosePortIsTakenElsewhereKeepsItsAddress) {
+    start();
+    const foreign_socket peer;
+    const endpoint_id client = open_connection(peer.local());
+    const address before = local(client);
+    const foreign_socket other(address("127.0.0.2", before.port()));
+    EXPECT_EQ(port().disconnect(client), std::errc::address_in_use);
+    EXPECT_EQ(local(client), before);
+    EXPECT_FALSE(port().peer_address(client));
+    ASSERT_EQ(other.send("hello", before), 0);
+    expect_received(client, "hello", other.local());
+}
+
 INSTANTIATE_TEST_SUITE_P(, port_connecting, ::testing::ValuesIn(port_parameters()),
                          port_parameter_name);
 
