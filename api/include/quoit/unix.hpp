@@ -116,8 +116,8 @@ class unix_endpoint {
     [[nodiscard]] result<unix_datagram> try_read();
 
     // --- life ---
-    /// Stops receiving, flushes what is queued (for a second at most where a destination takes
-    /// nothing), removes the path. Wakes every read that waits. Idempotent.
+    /// Stops receiving, flushes what is queued (until nobody has taken anything for a second: the
+    /// rest counts as errors), removes the path. Wakes every read that waits. Idempotent.
     void close() noexcept;
     /// As close(), but drops what is queued.
     void abort() noexcept;

@@ -145,6 +145,8 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] bool has_unix_room(detail::endpoint_state& endpoint, detail::socket_state& one,
                                      std::size_t size, const unix_address* to);
     void flush_unix(detail::socket_state& one);
+    void list_retrying(detail::socket_state& one);
+    void bound_closing(detail::socket_state& one);
     [[nodiscard]] clock::time_point retry_unix() noexcept;
 
     // turning

@@ -232,6 +232,7 @@ void port::implementation::leave_if_flushed(socket_state& one) noexcept {
         const bool was_paused = one.is_paused();
         one.is_paused_by_inbox = true;
         set_paused(one, was_paused);
+        if (one.as_unix) bound_closing(one);
         return;
     }
     one.is_leaving = true;

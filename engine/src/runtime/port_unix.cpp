@@ -302,8 +302,26 @@ void port::implementation::flush_unix(socket_state& one) {
         one.is_blocked = true;
         give(one, order_kind::writable);
     }
-    if (queue.is_holding() && !std::exchange(one.as_unix->is_retrying, true)) {
-        unix_retrying_.push_back(one.tag);
+    if (queue.is_holding()) list_retrying(one);
+}
+
+void port::implementation::list_retrying(socket_state& one) {
+    if (!std::exchange(one.as_unix->is_retrying, true)) unix_retrying_.push_back(one.tag);
+}
+
+// A peer that does not read may take as long as it likes, but not with closing: that ends when
+// nobody has taken anything for a while.
+void port::implementation::bound_closing(socket_state& one) {
+    unix_part& part = *one.as_unix;
+    send_stats& ledger = endpoints_[one.endpoint]->ledger.sent;
+    const clock::time_point now = detail::system::now();
+    if (part.give_up_at == no_deadline || part.sent_before != ledger.sent) {
+        part.sent_before = ledger.sent;
+        part.give_up_at = now + detail::unix_send_queue::patience;
+        list_retrying(one);
+    } else if (now >= part.give_up_at) {
+        part.queue.give_up(ledger);
+        leave_if_flushed(one);
     }
 }
 
@@ -314,11 +332,15 @@ port::clock::time_point port::implementation::retry_unix() noexcept {
     const clock::time_point now = detail::system::now();
     const auto is_done = [&](std::uint32_t tag) {
         socket_state& one = socket(tag);
-        const detail::unix_send_queue& queue = one.as_unix->queue;
+        unix_part& part = *one.as_unix;
+        const detail::unix_send_queue& queue = part.queue;
         if (queue.next_retry() <= now) flush(one);
-        one.as_unix->is_retrying = queue.is_holding() && !one.is_leaving;
-        if (one.as_unix->is_retrying) next = std::min(next, queue.next_retry());
-        return !one.as_unix->is_retrying;
+        const bool is_closing = endpoints_[one.endpoint]->is_closing;
+        if (is_closing && !queue.is_empty()) bound_closing(one);
+        part.is_retrying =
+            !one.is_leaving && (queue.is_holding() || (is_closing && !queue.is_empty()));
+        if (part.is_retrying) next = std::min({next, queue.next_retry(), part.give_up_at});
+        return !part.is_retrying;
     };
     std::erase_if(unix_retrying_, is_done);
     return next;

@@ -23,6 +23,9 @@ struct unix_part {
     std::optional<unix_address> peer;       // of a client: whom it was told to connect to
     std::optional<unix_address> peer_name;  // ... and what that one calls itself
     bool is_retrying = false;               // listed in the port's unix_retrying_
+    // Closing: when it is over unless something has been sent since `sent_before` was.
+    std::chrono::steady_clock::time_point give_up_at = std::chrono::steady_clock::time_point::max();
+    std::uint64_t sent_before = 0;
     // unnamed_peers::warn: dropped since the log was told, and when it may be told again.
     std::uint64_t unnamed_count = 0;
     std::chrono::steady_clock::time_point next_warning{};

@@ -222,6 +222,23 @@ TEST_P(port_unix, AFullSendBufferHoldsWhatIsSentAndLosesNothing) {
     EXPECT_EQ(port().stats(server).sent.sent, 11U);
 }
 
+TEST_P(port_unix, AClosingClientWaitsASecondForAServerThatDoesNotRead) {
+    start();
+    const foreign_unix server;
+    const endpoint_id client = open_unix_connection(server.name());
+    const byte_view x("x");
+    for (int i = 0; i < 30; ++i)
+        EXPECT_TRUE(port().send(client, std::span(&x, 1), ancillary{}));
+    port().flush();
+    ASSERT_GT(port().stats(client).sent.waiting, 0U);
+    port().close(client);
+    ASSERT_TRUE(turn_until([&] { return port().is_closed(client); }, "closed"));
+    const send_stats sent = port().stats(client).sent;
+    EXPECT_EQ(sent.sent + sent.errors, 30U);
+    EXPECT_GT(sent.errors, 0U);
+    EXPECT_EQ(sent.reasons[0].error, EAGAIN);
+}
+
 TEST_P(port_unix, AForkedChildLeavesThePathToItsParent) {
     const std::string path =
         std::filesystem::temp_directory_path() / ("quoit-port-fork-" + std::to_string(::getpid()));
