@@ -32,8 +32,8 @@ class protocol_session {
         protocol_->transport_ = &socket_;
         call("started()", [this] { protocol_->started(); });
     }
-    // Keeps the session, and calls stopped() when it goes. A parameter of drive(), so that it does so
-    // even when that is dropped before it has begun.
+    // Keeps the session, and calls stopped() when it goes. A parameter of drive(), so that it does
+    // so even when that is dropped before it has begun.
     class stopping {
       public:
         explicit stopping(counted_ptr<protocol_session> of) noexcept : of_(std::move(of)) {}
