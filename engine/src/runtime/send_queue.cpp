@@ -10,6 +10,7 @@ namespace {
 // Handed to one net::send_messages, which makes as many system calls of it as it needs.
 constexpr std::size_t batch_count_max = 256;
 constexpr std::size_t batch_pieces_max = 1024;
+constexpr std::size_t sources_looked_at_max = 8;
 
 }  // namespace
 
@@ -50,10 +51,9 @@ void send_queue::push(datagram&& received, const address* to, const ip* from) {
 // Where it stands in sources_, from 1. Few are looked at: one that stands there twice only keeps
 // two runs apart.
 std::uint32_t send_queue::find_source(const ip* from) {
-    constexpr std::size_t looked_at_max = 8;
     if (from == nullptr) return 0;
     const std::size_t end = sources_.size();
-    for (std::size_t i = end; i > 0 && end - i < looked_at_max; --i) {
+    for (std::size_t i = end; i > 0 && end - i < sources_looked_at_max; --i) {
         if (sources_[i - 1] == *from) return static_cast<std::uint32_t>(i);
     }
     sources_.push_back(*from);
@@ -222,6 +222,7 @@ void send_queue::lose(int error, const outgoing& refused, send_stats& ledger) no
 // The kernel takes no more: what waits gives its leases up, and the memory of what is gone is used
 // again once that is half of it, so that a long wait costs no more than one copy per datagram.
 void send_queue::keep() {
+    keep_sources();
     const bool is_lean = bytes_dead_ * 2 <= bytes_.size() && head_ * 2 <= entries_.size();
     if (leases_ == 0 && is_lean) return;
     std::vector<std::byte> kept;
@@ -237,6 +238,15 @@ void send_queue::keep() {
     bytes_ = std::move(kept);
     entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
+}
+
+// Only what waits may still name one: a queue that is never empty would keep all there ever were.
+void send_queue::keep_sources() {
+    if (sources_.size() <= sources_looked_at_max + 2 * run_count()) return;
+    const std::vector<ip> former = std::exchange(sources_, {});
+    for (entry& one : std::span(entries_).subspan(head_)) {
+        if (one.from != 0) one.from = find_source(&former[one.from - 1]);
+    }
 }
 
 void send_queue::clear() noexcept {

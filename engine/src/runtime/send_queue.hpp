@@ -226,6 +226,7 @@ class send_queue {
     void send_plain(int error, const outgoing& refused) noexcept;
     void lose(int error, const outgoing& refused, send_stats& ledger) noexcept;
     void keep();
+    void keep_sources();
     void clear() noexcept;
     std::size_t release_front(std::uint32_t count) noexcept;
 

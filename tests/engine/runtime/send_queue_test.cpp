@@ -326,5 +326,39 @@ TEST_F(send_queue_test, AQueueOfEmptyDatagramsThatStaysBlockedDoesNotGrow) {
               64U * 1024);
 }
 
+// An answer leaves from where its request went to: more addresses than are looked at, in turn.
+ip one_of_twenty(std::uint32_t i) {
+    return ip::v4({127, 0, 0, static_cast<std::uint8_t>(1 + i % 20)});
+}
+
+TEST_F(send_queue_test, AQueueThatStaysBlockedForgetsWhatItSentFrom) {
+    std::uint32_t next = 0;
+    EXPECT_LT(largest_allocation_while_blocked([&](send_queue& queue) {
+                  const byte_view payload("");
+                  const ip from = one_of_twenty(next++);
+                  queue.push(std::span(&payload, 1), &somebody, &from);
+              }),
+              64U * 1024);
+}
+
+TEST_F(send_queue_test, WhatWaitsForLongStillLeavesFromItsOwnAddress) {
+    plain_queue queue;
+    std::vector<ip> expected;
+    const auto push_one = [&] {
+        const byte_view payload("x");
+        expected.push_back(one_of_twenty(static_cast<std::uint32_t>(expected.size())));
+        queue.push(std::span(&payload, 1), &somebody, &expected.back());
+    };
+    for (int i = 0; i < 5; ++i)
+        push_one();
+    for (int round = 0; round < 200; ++round) {
+        push_one();
+        answers_ = {{.sent = 1, .error = EAGAIN}};
+        ASSERT_EQ(flush(queue), outcome::blocked);
+    }
+    EXPECT_EQ(flush(queue), outcome::empty);
+    EXPECT_EQ(sources_, expected);
+}
+
 }  // namespace
 }  // namespace quoit::detail
