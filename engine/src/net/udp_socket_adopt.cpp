@@ -85,8 +85,8 @@ status udp_socket::apply(const udp_options& options) {
     return {};
 }
 
-// All that adds control messages, or takes errors from where they are looked for, and is not set
-// either way by set_options(). One the kernel does not know is not on.
+// All that adds control messages, takes errors from where they are looked for, or keeps back what
+// is sent, and is not set either way by set_options(). One the kernel does not know is not on.
 void udp_socket::reset_options() noexcept {
     const option_setter socket(descriptor());
     socket.try_set(SOL_SOCKET, SO_TIMESTAMP, 0);
@@ -94,6 +94,8 @@ void udp_socket::reset_options() noexcept {
     socket.try_set(SOL_SOCKET, SO_TIMESTAMPING, 0);
     socket.try_set(SOL_SOCKET, SO_RXQ_OVFL, 0);
     socket.try_set(SOL_SOCKET, SO_PEEK_OFF, -1);
+    // Every send would be appended to one datagram that never leaves. What was corked before goes.
+    socket.try_set(SOL_UDP, UDP_CORK, 0);
     if (local_.family() == family::ipv6) {
         socket.try_set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 0);
         socket.try_set(IPPROTO_IPV6, IPV6_RECVTCLASS, 0);

@@ -218,6 +218,7 @@ TEST_P(port_adopting, OldOptionsAreOverruled) {
         ASSERT_EQ(original.set_option(IPPROTO_IP, name, 1), 0);
     ASSERT_EQ(original.set_option(SOL_SOCKET, SO_TIMESTAMPNS, 1), 0);
     ASSERT_EQ(original.set_option(SOL_SOCKET, SO_RXQ_OVFL, 1), 0);
+    ASSERT_EQ(original.set_option(SOL_UDP, UDP_CORK, 1), 0);
     const bool has_segment = original.set_option(SOL_UDP, UDP_SEGMENT, 3) == 0;
     const bool has_gro = original.set_option(SOL_UDP, UDP_GRO, 1) == 0;
     // Small buffers have no room for control messages that nobody asked for.
