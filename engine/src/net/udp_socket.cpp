@@ -221,6 +221,12 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
         }
     }
     counted.kernel_drops = kernel_drops();
+    // The socket may live on elsewhere (fork, SCM_RIGHTS), and is to receive there.
+    if (is_adopted_) {
+        const int unused = 0;
+        (void)system::set_option(descriptor(), SOL_SOCKET, SO_DETACH_FILTER, &unused,
+                                 sizeof unused);
+    }
     fd_.reset();
     return counted;
 }

@@ -278,6 +278,19 @@ TEST_P(port_adopting, ADuplicateReceivesTrainsOnlyIfItWasAskedTo) {
     EXPECT_EQ(gro_after(ownership::duplicate, offload::on), 1);
 }
 
+// A process that was forked before, or whom it was passed to.
+TEST_P(port_adopting, WhoeverElseHasATakenSocketGoesOnReceiving) {
+    start();
+    const foreign_socket original;
+    const endpoint_id server = adopt(copy_of(original), ownership::take);
+    expect_echo(server);
+    port().close(server);
+    ASSERT_TRUE(turn_until_closed(server));
+    const foreign_socket peer;
+    ASSERT_EQ(peer.send("still here?", original.local()), 0);
+    EXPECT_EQ(original.receive(), "still here?");
+}
+
 TEST_P(port_adopting, OldDropsAreNotCounted) {
     start();
     const foreign_socket original;
