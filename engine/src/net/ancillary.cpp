@@ -95,6 +95,9 @@ result<std::unique_ptr<outgoing_ancillary>> outgoing_ancillary::create(const anc
     }
     made.reset(new outgoing_ancillary());
     std::vector<int> numbers;
+    // What can fail, before any is owned.
+    made->descriptors_.reserve(with.descriptors.size());
+    numbers.reserve(with.descriptors.size());
     for (const int fd : with.descriptors) {
         const int duplicate = system::duplicate(fd);
         if (duplicate < 0) {
