@@ -64,7 +64,7 @@ status port::implementation::set_multicast(endpoint_state& endpoint,
 
 multicast_options port::implementation::multicast(const endpoint_state& endpoint) const noexcept {
     const socket_state* const one = first_socket(endpoint);
-    if (one == nullptr || !one->socket.is_open()) return {};
+    if (one == nullptr || !one->socket.is_open() || one->as_unix) return {};
     multicast_options found = detail::get_multicast(one->socket.descriptor(), one->local.family());
     if (found.interface->is_kernels_choice() && one->multicast_index != 0) {
         found.interface = interface::index(one->multicast_index);

@@ -105,6 +105,8 @@ TEST_P(port_unix, AnEndpointTakesDestinationsOfItsOwnKindOnly) {
     EXPECT_EQ(port().sendto(udp, piece, port().unix_local_address(local)), errc::wrong_family);
     EXPECT_EQ(port().send(udp, piece, ancillary{}), errc::wrong_family);
     EXPECT_TRUE(port().local_addresses(local).empty());
+    const multicast_options groups = port().multicast(local);
+    EXPECT_FALSE(groups.ttl || groups.loopback || groups.interface);
     EXPECT_TRUE(port().unix_local_address(udp).is_unnamed());
     EXPECT_EQ(port().sendto(endpoint_id{}, piece, "nobody"), errc::closed);
 }
