@@ -38,12 +38,12 @@ class socket_address {
 /// Nothing when the bytes are no whole IPv4 or IPv6 address.
 [[nodiscard]] std::optional<address> from_sockaddr(std::span<const std::byte> name) noexcept;
 
-/// AF_INET, AF_INET6 or AF_UNSPEC.
 /// 0.0.0.0 or ::
 [[nodiscard]] constexpr bool is_every_interface(const ip& host) noexcept {
     return host == ip::v4({}) || host == ip::v6({});
 }
 
+/// AF_INET, AF_INET6 or AF_UNSPEC.
 [[nodiscard]] int domain_of(family of) noexcept;
 
 }  // namespace quoit::detail
