@@ -3,6 +3,7 @@
 
 #include <quoit/detail/look_up.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -17,6 +18,12 @@ error explain(const error& why, const char* doing, const host_port& where) {
     if (!why.context().empty()) return why;
     return error(why.code(), doing + where.to_string(),
                  std::vector<error>(why.causes().begin(), why.causes().end()));
+}
+
+void add_new_ones(std::vector<address>& known, std::span<const address> found) {
+    for (const address& one : found) {
+        if (std::ranges::find(known, one) == known.end()) known.push_back(one);
+    }
 }
 
 // Those of `found` that this machine has: a name may stand for others too (::1 where IPv6 is off).
@@ -61,8 +68,11 @@ blocking_socket::opened open_blocking_server(std::span<const host_port> where,
             causes.emplace_back(make_error_code(errc::invalid_option),
                                 one.to_string() + " leaves nothing for other addresses");
         } else if (auto found = resolve_now(one, options.family)) {
-            auto& into = one.is_host_name() ? named : literals;
-            into.insert(into.end(), found->begin(), found->end());
+            if (one.is_host_name()) {
+                add_new_ones(named, *found);
+            } else {
+                literals.insert(literals.end(), found->begin(), found->end());
+            }
         } else {
             causes.push_back(explain(found.error(), listening, one));
         }
@@ -75,7 +85,7 @@ blocking_socket::opened open_blocking_server(std::span<const host_port> where,
     }
     const auto listen = [&](const std::vector<address>& hosts) {
         std::vector<address> all = literals;
-        all.insert(all.end(), hosts.begin(), hosts.end());
+        add_new_ones(all, hosts);
         return blocking_socket::listen(all, options);
     };
     blocking_socket::opened made = listen(named);

@@ -169,6 +169,15 @@ TEST_F(sync_udp, OfSeveralAddressesAllAreServedAndAReplyLeavesByTheSocketThatRec
     }
 }
 
+TEST_F(sync_udp, ANameOfAnAddressThatIsGivenTooIsServedOnce) {
+    const address where = dead_address();
+    const std::array<host_port, 3> all{where, host_port("localhost", where.port()),
+                                       host_port("localhost", where.port())};
+    const auto once = sync::start_udp_server(all, {.family = family::ipv4});
+    ASSERT_TRUE(once) << once.error();
+    EXPECT_EQ(once->local_addresses().size(), 1U);
+}
+
 TEST_F(sync_udp, ABusySocketDoesNotStarveItsNeighbour) {
     const std::array<host_port, 2> both{host_port("127.0.0.1", 0), host_port("127.0.0.1", 0)};
     auto double_server = or_throw(sync::start_udp_server(both));

@@ -190,8 +190,8 @@ class udp_server : public udp_endpoint {
 /// address that works.
 [[nodiscard]] result<udp_client> open_udp_connection(host_port where,
                                                      const udp_options& options = {});
-/// {"127.0.0.1", 9999}; {"", 9999}: every interface, IPv4 and IPv6. Port 0: the kernel's choice. Of
-/// a name the first address that can be bound.
+/// {"127.0.0.1", 9999}; {"", 9999}: every interface, IPv4 and IPv6. Port 0: the kernel's choice. A
+/// name stands for all its addresses that this machine has.
 [[nodiscard]] result<udp_server> start_udp_server(host_port where, const udp_options& options = {});
 /// One server on several addresses: all or none.
 [[nodiscard]] result<udp_server> start_udp_server(std::span<const host_port> where,
