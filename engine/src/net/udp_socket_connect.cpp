@@ -28,11 +28,30 @@ int udp_socket::connect_once(const address& peer) noexcept {
     return 0;
 }
 
+bool udp_socket::has_filter() const noexcept {
+    // How long it is; an error when it cannot be shown.
+    std::byte unused{};
+    socklen_t length = 0;
+    return system::get_option(descriptor(), SOL_SOCKET, SO_GET_FILTER, &unused, &length) < 0 ||
+           length != 0;
+}
+
 status udp_socket::connect_to(const address& peer) {
-    const std::optional<address> former = peer_;
     const bool is_bound =
         bound_.family() != family::unspecified && !is_every_interface(bound_.host());
-    if (former && !is_bound) {
+    if (!peer_ || is_bound) return change_peer(peer, after::nothing);
+    // Between two peers the socket has none, and would take anybody's.
+    const bool is_deaf = !is_shared_ && !has_filter() && drop_what_arrives() == 0;
+    status changed = change_peer(peer, after::disconnecting);
+    if (is_deaf) {
+        [[maybe_unused]] const int error = set_int(descriptor(), SOL_SOCKET, SO_DETACH_FILTER, 0);
+    }
+    return changed;
+}
+
+status udp_socket::change_peer(const address& peer, after what) {
+    const std::optional<address> former = peer_;
+    if (what == after::disconnecting) {
         if (status freed = disconnect(); !freed) {
             if (!peer_) [[maybe_unused]]
                 const int error_again = connect_once(*former);

@@ -3,6 +3,8 @@
 // The peer of an open endpoint: connect, reconnect, disconnect.
 #include "engine/runtime/port_test.hpp"
 
+#include <linux/filter.h>
+
 namespace quoit::test {
 namespace {
 
@@ -287,6 +289,53 @@ TEST_P(port_connecting, AFailedReconnectLeavesTheFormerPeer) {
         ASSERT_EQ(peer.send("indeed", local(client)), 0);
         expect_received(client, "indeed", peer.local());
     });
+}
+
+TEST_P(port_connecting, AReconnectedSocketHearsItsPeerAgainAndKeepsAForeignFilter) {
+    start();
+    const foreign_socket first;
+    const foreign_socket second;
+    const endpoint_id server = open({}, address("0.0.0.0", 0));
+    ASSERT_TRUE(port().connect(server, first.local()));
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(port().reconnect(server, second.local()));
+        ASSERT_EQ(second.send("hello", local(server)), 0);
+        expect_received(server, "hello", second.local());
+        ASSERT_TRUE(port().reconnect(server, first.local()));
+    }
+    // Takes all; it is not ours to remove.
+    sock_filter take_all{.code = BPF_RET | BPF_K, .jt = 0, .jf = 0, .k = 0xffff};
+    const sock_fprog program{.len = 1, .filter = &take_all};
+    const int fd = port().descriptor(server);
+    ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+    ASSERT_TRUE(port().reconnect(server, second.local()));
+    EXPECT_EQ(::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &program, sizeof program), 0);
+}
+
+TEST_P(port_connecting, StrangersAreNotHeardBetweenTwoPeers) {
+    start();
+    const std::array<foreign_socket, 2> peers;
+    const endpoint_id server = open({}, address("0.0.0.0", 0));
+    ASSERT_TRUE(port().connect(server, peers[0].local()));
+    const address where = local(server);
+    std::atomic<bool> is_over = false;
+    std::thread stranger([&] {
+        const foreign_socket from;
+        while (!is_over)
+            static_cast<void>(from.send("stranger", where));
+    });
+    std::size_t heard = 0;
+    for (std::size_t i = 1; i <= 3000; ++i) {
+        EXPECT_TRUE(port().reconnect(server, peers[i % 2].local()));
+        turn_at_once(1);
+        while (port().readable_count(server) > 0) {
+            const auto got = port().receive(server);
+            heard += got && got->text() == "stranger" ? 1U : 0U;
+        }
+    }
+    is_over = true;
+    stranger.join();
+    EXPECT_EQ(heard, 0U);
 }
 
 TEST_P(port_connecting, AReconnectWhosePortIsTakenElsewhereLeavesTheFormerPeer) {
