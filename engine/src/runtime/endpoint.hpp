@@ -73,9 +73,10 @@ struct endpoint_state : destination_rules {
     udp_options options;
     std::vector<std::uint32_t> sockets;  // tags
     std::vector<address> locals;
-    // Whose datagrams may still be in the socket: the peer it had before, or, once it had none,
-    // anybody's.
-    std::optional<address> former_peer;
+    // Whose datagrams may still be in the socket: of the peers it had before, or, once it had none
+    // or more than can be remembered, anybody's.
+    static constexpr std::size_t former_peers_max = 8;
+    std::vector<address> former_peers;
     bool was_unconnected = false;
     bool is_unix_client = false;
     inbox received;

@@ -5,6 +5,7 @@
 #include "runtime/port_implementation.hpp"
 #include "runtime/socket_options.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace quoit {
@@ -13,6 +14,16 @@ namespace {
 
 using detail::endpoint_state;
 using detail::socket_state;
+
+void remember(endpoint_state& endpoint, const address& former) {
+    auto& all = endpoint.former_peers;
+    if (std::ranges::find(all, former) != all.end()) return;
+    if (all.size() < endpoint_state::former_peers_max) {
+        all.push_back(former);
+    } else {
+        endpoint.was_unconnected = true;
+    }
+}
 
 std::string adopting(int descriptor) { return "adopt descriptor " + std::to_string(descriptor); }
 
@@ -108,7 +119,7 @@ status port::implementation::change_peer(endpoint_state& endpoint, const address
     endpoint.locals.front() = one.local = one.socket.local();
     if (former) one.queue.disconnected(*former);
     if (endpoint.peer) one.queue.connected();
-    if (former) endpoint.former_peer = former;
+    if (former) remember(endpoint, *former);
     if (!endpoint.peer) endpoint.was_unconnected = true;
     return changed;
 }

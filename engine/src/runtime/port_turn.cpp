@@ -23,9 +23,12 @@ using detail::event_kind;
 using detail::order_kind;
 using detail::socket_state;
 
-bool is_from(const detail::parsed_message& message, const std::optional<address>& peer) noexcept {
-    return peer && message.first.peer.host() == peer->host() &&
-           message.first.peer.port() == peer->port();
+bool is_from(const detail::parsed_message& message, const address& peer) noexcept {
+    return message.first.peer.host() == peer.host() && message.first.peer.port() == peer.port();
+}
+
+bool is_from_any(const detail::parsed_message& message, std::span<const address> peers) noexcept {
+    return std::ranges::any_of(peers, [&](const address& one) { return is_from(message, one); });
 }
 
 // A turn of a ring that finds nothing takes as long as reading the clock; one of epoll, which asks
@@ -219,8 +222,8 @@ void port::implementation::receive(socket_state& one, const event& what) {
     // While it was opened, between bind and connect, the socket took anybody's. What came to an
     // open one before it was connected is readable: the kernel had received it.
     const bool is_strange = endpoint.peer && is_whole && !endpoint.was_unconnected &&
-                            !is_from(message, endpoint.peer) &&
-                            !is_from(message, endpoint.former_peer);
+                            !is_from(message, *endpoint.peer) &&
+                            !is_from_any(message, endpoint.former_peers);
     if (!is_whole || is_strange) {
         ledger.dropped.invalid += detail::datagram_count(what.value, what.segment, layout);
         pool.release(what.buffer);

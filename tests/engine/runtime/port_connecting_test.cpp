@@ -126,6 +126,26 @@ TEST_P(port_connecting, WhatTheFormerPeerSentIsReadableAfterReconnecting) {
     EXPECT_EQ(port().stats(client).received.dropped.invalid, 0U);
 }
 
+TEST_P(port_connecting, WhatAnyOfSeveralFormerPeersSentIsReadable) {
+    start();
+    // More of them than are remembered one by one.
+    const std::array<foreign_socket, 12> peers;
+    for (const std::size_t count : {std::size_t{3}, peers.size()}) {
+        SCOPED_TRACE(count);
+        const endpoint_id client = open_connection(peers[0].local());
+        settle();
+        for (std::size_t i = 0; i < count; ++i) {
+            if (i > 0) {
+                ASSERT_TRUE(port().reconnect(client, peers[i].local()));
+            }
+            ASSERT_EQ(peers[i].send("hello", local(client)), 0);
+        }
+        for (std::size_t i = 0; i < count; ++i)
+            expect_received(client, "hello", peers[i].local());
+        EXPECT_EQ(port().stats(client).received.dropped.invalid, 0U);
+    }
+}
+
 TEST_P(port_connecting, WhatIsQueuedGoesWhereItWasSent) {
     start();
     const endpoint_id server = open();
