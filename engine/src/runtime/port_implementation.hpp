@@ -185,7 +185,8 @@ class port::implementation final : private detail::event_sink {
                                 std::size_t size);
     void queued(detail::endpoint_state& endpoint, detail::socket_state& one);
     void flush(detail::socket_state& one) noexcept;
-    void tell_lost(detail::endpoint_state& endpoint, const decltype(send_stats::reasons)& before);
+    void tell_lost(detail::endpoint_state& endpoint, const decltype(send_stats::reasons)& before,
+                   std::span<const int> told);
     [[nodiscard]] detail::send_result send_now(detail::socket_state& one,
                                                std::span<const detail::outgoing> messages);
 

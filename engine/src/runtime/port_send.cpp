@@ -214,12 +214,16 @@ void port::implementation::flush(socket_state& one) noexcept {
         const bool tells = endpoint.options.report_send_errors;
         const auto reasons_before =
             tells ? endpoint.ledger.sent.reasons : decltype(endpoint.ledger.sent.reasons)();
+        std::vector<int> told;  // as news, by errno
         const auto outcome = one.queue.flush(
             endpoint.ledger.sent,
             [&](std::span<const detail::outgoing> messages) { return send_now(one, messages); },
-            [&](int refusal) { on_refusal(one, refusal, 1); });
+            [&](int refusal) {
+                if (tells && endpoint.peer) told.push_back(refusal);
+                on_refusal(one, refusal, 1);
+            });
         one.refusals_unconfirmed += one.queue.take_refusals_unheard();
-        if (tells) tell_lost(endpoint, reasons_before);
+        if (tells) tell_lost(endpoint, reasons_before, told);
         if (outcome == detail::send_queue::outcome::blocked) {
             one.is_blocked = true;
             give(one, order_kind::writable);
@@ -235,13 +239,18 @@ void port::implementation::flush(socket_state& one) noexcept {
     if (endpoint.is_closing) leave_if_flushed(one);
 }
 
-// Behind what was received before. A ninth different errno is in the ledger only.
+// Behind what was received before. A ninth different errno is in the ledger only. What a connected
+// socket says is taken as news of an earlier datagram, told, and asked about once more: when the
+// answer is the same, this datagram was meant, and that has been told.
 void port::implementation::tell_lost(endpoint_state& endpoint,
-                                     const decltype(send_stats::reasons)& before) {
+                                     const decltype(send_stats::reasons)& before,
+                                     std::span<const int> told) {
     if (endpoint.is_closing) return;
     for (std::size_t i = 0; i < before.size(); ++i) {
         const send_stats::reason& now = endpoint.ledger.sent.reasons[i];
-        const std::uint64_t lost = now.count - before[i].count;
+        const std::uint64_t lost_in_all = now.count - before[i].count;
+        const auto told_before = static_cast<std::uint64_t>(std::ranges::count(told, now.error));
+        const std::uint64_t lost = lost_in_all - std::min(lost_in_all, told_before);
         if (lost == 0) continue;
         endpoint.received.push_error(now.error, static_cast<std::uint32_t>(lost));
         endpoint.has_readable = true;

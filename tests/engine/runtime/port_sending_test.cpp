@@ -498,5 +498,23 @@ TEST_P(port_test, AbortDropsWhatIsBlockedAndCountsIt) {
     });
 }
 
+TEST_P(port_test, WhatAConnectedEndpointLosesIsReportedOnce) {
+    in_namespace({}, [&] {
+        const auto change = [](const std::string& what) {
+            const std::string command = "ip address " + what + " 10.8.0.1/24 dev lo";
+            return std::system(("PATH=$PATH:/usr/sbin:/sbin " + command).c_str()) == 0;
+        };
+        if (!change("add")) GTEST_SKIP() << "no ip(8)";
+        start();
+        const endpoint_id client =
+            open_connection(address("10.8.0.5", 9), {.report_send_errors = true});
+        ASSERT_TRUE(change("del"));
+        EXPECT_TRUE(send(client, "nowhere to go"));
+        port().flush();
+        ASSERT_EQ(port().stats(client).sent.errors, 1U);
+        EXPECT_EQ(read_all(client).size(), 1U);
+    });
+}
+
 }  // namespace
 }  // namespace quoit::test
