@@ -6,6 +6,9 @@
 include(GoogleTest)
 
 set(QUOIT_TEST_TIMEOUT_S 120)
+option(QUOIT_TEST_WHOLE_PROGRAMS "One ctest test for each test program, not for each TEST" OFF)
+set(QUOIT_TEST_PROGRAMS "" CACHE STRING
+    "Build only the test programs that match this regular expression; empty: all")
 # What a script exits with when it cannot run here; it says why on standard output.
 set(QUOIT_TEST_SKIP_CODE 77)
 
@@ -22,6 +25,9 @@ function(quoit_add_test)
             "'${arg_UNPARSED_ARGUMENTS}' is not known")
     endif()
 
+    if(QUOIT_TEST_PROGRAMS AND NOT arg_NAME MATCHES "${QUOIT_TEST_PROGRAMS}")
+        return()
+    endif()
     add_executable(${arg_NAME} ${arg_SOURCES})
     target_link_libraries(${arg_NAME} PRIVATE quoit_test_support ${arg_LIBRARIES})
     target_precompile_headers(${arg_NAME} REUSE_FROM quoit_test_headers)
@@ -30,6 +36,13 @@ function(quoit_add_test)
     set(properties TIMEOUT ${QUOIT_TEST_TIMEOUT_S})
     if(arg_RUN_SERIAL)
         list(APPEND properties RUN_SERIAL TRUE)
+    endif()
+    if(QUOIT_TEST_WHOLE_PROGRAMS)
+        # Thousands of processes less: under a sanitizer starting one takes longer than most tests.
+        add_test(NAME ${area} COMMAND ${arg_NAME})
+        math(EXPR timeout "${QUOIT_TEST_TIMEOUT_S} * 4")
+        set_tests_properties(${area} PROPERTIES ${properties} TIMEOUT ${timeout} LABELS "${area}")
+        return()
     endif()
     # NO_PRETTY_VALUES: parameters are named by the test (".../io_uring"), not printed.
     gtest_discover_tests(${arg_NAME}

@@ -205,23 +205,26 @@ TEST_P(port_unix, APeerThatDoesNotReadLongDatagramsStarvesNobody) {
 
 TEST_P(port_unix, AFullSendBufferHoldsWhatIsSentAndLosesNothing) {
     start();
-    // Room for a few of them only.
+    // Room for a few of them only; and together too little for a flush before its time.
     const endpoint_id server = open_unix({}, {.send_buffer_size = 64U << 10U});
     const foreign_unix slow;
     const foreign_unix good;
     const std::string large(30'000, 'x');
     const byte_view payload(large);
-    for (int i = 0; i < 10; ++i)
+    for (int i = 0; i < 6; ++i)
         EXPECT_TRUE(port().sendto(server, std::span(&payload, 1), slow.name()));
     const byte_view small("hello");
     EXPECT_TRUE(port().sendto(server, std::span(&small, 1), good.name()));
     port().flush();
     EXPECT_EQ(port().stats(server).sent.blocked, 1U);  // not once for each of them
     EXPECT_GT(port().stats(server).sent.waiting, 0U);
-    ASSERT_TRUE(turn_until(
-        [&] { return slow.take() + good.take() > 0 && port().stats(server).sent.waiting == 0; },
-        "all sent"));
-    EXPECT_EQ(port().stats(server).sent.sent, 11U);
+    // A retry is no news, so no turn ends with it: short ones.
+    const auto give_up_at = std::chrono::steady_clock::now() + patience;
+    while (port().stats(server).sent.waiting > 0 && std::chrono::steady_clock::now() < give_up_at) {
+        static_cast<void>(slow.take() + good.take());
+        turn(std::chrono::steady_clock::now() + std::chrono::milliseconds(5));
+    }
+    EXPECT_EQ(port().stats(server).sent.sent, 7U);
 }
 
 TEST_P(port_unix, AClosingClientWaitsASecondForAServerThatDoesNotRead) {
