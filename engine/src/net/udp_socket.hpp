@@ -46,9 +46,9 @@ class udp_socket {
     [[nodiscard]] status apply(const udp_options& options);
 
     /// Of an open socket. The kernel keeps the source address of its first connection, so one that
-    /// is bound to every interface is disconnected in between, and drops what arrives then (a
-    /// filter, but for sockets that are shared or have one already). After a failure the former
-    /// peer, if there was one, is peer() still.
+    /// is bound to every interface is disconnected in between, and drops what others send it then
+    /// (net/peer_filter.hpp; not if it is shared or has a filter of somebody's). After a failure
+    /// the former peer, if there was one, is peer() still.
     [[nodiscard]] status connect_to(const address& peer);
     /// Keeps the port number: one that the kernel chose is given up with the peer (Linux
     /// net/ipv4/udp.c, __udp_disconnect) and is bound again here.
@@ -95,9 +95,11 @@ class udp_socket {
     [[nodiscard]] int read_local_name() noexcept;
     void read_peer_name() noexcept;
     [[nodiscard]] int bind_to(const address& where) noexcept;
-    [[nodiscard]] bool has_filter() const noexcept;
     enum class after : std::uint8_t { nothing, disconnecting };
     [[nodiscard]] status change_peer(const address& peer, after what);
+    [[nodiscard]] status remove_peer();
+    [[nodiscard]] bool has_peer_filter() const noexcept;
+    void remove_filter() noexcept;
     [[nodiscard]] int connect_once(const address& peer) noexcept;
     [[nodiscard]] int drop_what_arrives() noexcept;
 

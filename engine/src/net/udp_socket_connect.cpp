@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // udp_socket: its peer.
+#include "net/peer_filter.hpp"
 #include "net/sockaddr.hpp"
 #include "net/socket_option.hpp"
 #include "net/udp_socket.hpp"
@@ -28,31 +29,35 @@ int udp_socket::connect_once(const address& peer) noexcept {
     return 0;
 }
 
-bool udp_socket::has_filter() const noexcept {
-    // How long it is; an error when it cannot be shown.
-    std::byte unused{};
-    socklen_t length = 0;
-    return system::get_option(descriptor(), SOL_SOCKET, SO_GET_FILTER, &unused, &length) < 0 ||
-           length != 0;
+bool udp_socket::has_peer_filter() const noexcept {
+    return peer_ && !is_shared_ && peer_filter(*peer_).is_on(descriptor());
+}
+
+void udp_socket::remove_filter() noexcept {
+    [[maybe_unused]] const int error = set_int(descriptor(), SOL_SOCKET, SO_DETACH_FILTER, 0);
 }
 
 status udp_socket::connect_to(const address& peer) {
     const bool is_bound =
         bound_.family() != family::unspecified && !is_every_interface(bound_.host());
-    if (!peer_ || is_bound) return change_peer(peer, after::nothing);
-    // Between two peers the socket has none, and would take anybody's.
-    const bool is_deaf = !is_shared_ && !has_filter() && drop_what_arrives() == 0;
-    status changed = change_peer(peer, after::disconnecting);
-    if (is_deaf) {
-        [[maybe_unused]] const int error = set_int(descriptor(), SOL_SOCKET, SO_DETACH_FILTER, 0);
+    const bool has_ours = has_peer_filter();
+    if (!peer_ || is_bound) {
+        if (has_ours) remove_filter();
+        return change_peer(peer, after::nothing);
     }
+    // Between two peers the socket has none, and would take anybody's.
+    const bool may_filter = !is_shared_ && (has_ours || !has_filter(descriptor()));
+    const bool is_deaf = may_filter && drop_what_arrives() == 0;
+    status changed = change_peer(peer, after::disconnecting);
+    const bool hears_peer = is_deaf && peer_ && peer_filter(*peer_).attach_to(descriptor()) == 0;
+    if (is_deaf && !hears_peer) remove_filter();
     return changed;
 }
 
 status udp_socket::change_peer(const address& peer, after what) {
     const std::optional<address> former = peer_;
     if (what == after::disconnecting) {
-        if (status freed = disconnect(); !freed) {
+        if (status freed = remove_peer(); !freed) {
             if (!peer_) [[maybe_unused]]
                 const int error_again = connect_once(*former);
             return freed;
@@ -73,6 +78,11 @@ int udp_socket::bind_to(const address& where) noexcept {
 }
 
 status udp_socket::disconnect() {
+    if (has_peer_filter()) remove_filter();
+    return remove_peer();
+}
+
+status udp_socket::remove_peer() {
     const address former_local = local_;
     sockaddr nobody{};
     nobody.sa_family = AF_UNSPEC;
