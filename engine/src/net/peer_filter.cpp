@@ -67,10 +67,9 @@ bool peer_filter::is_on(int socket) const noexcept {
 }
 
 bool has_filter(int socket) noexcept {
-    // How long it is; an error when it cannot be shown.
-    std::byte unused{};
+    // Without room it says how many steps there are; an error when they cannot be shown.
     socklen_t count = 0;
-    return system::get_option(socket, SOL_SOCKET, SO_GET_FILTER, &unused, &count) < 0 || count != 0;
+    return system::get_option(socket, SOL_SOCKET, SO_GET_FILTER, nullptr, &count) < 0 || count != 0;
 }
 
 }  // namespace quoit::detail
