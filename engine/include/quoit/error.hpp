@@ -51,6 +51,9 @@ enum class errc : int {
     bad_datagram,       ///< bytes that are no packet of a codec, or a packet it has no bytes for
     codec_failed,       ///< a codec threw, which is a bug in it; the cause says what
     host_not_found,     ///< the resolver knows no address of that name
+    end_of_stream,      ///< the peer of a TCP connection has finished
+    framing,            ///< what a peer sent over TCP is no packet, or a longer one than allowed
+    slow_peer,          ///< a peer that does not read was closed (quoit::slow_peer::close)
 };
 
 /// The category of errc, named "quoit". Usable until the process is gone, static destructors and

@@ -37,6 +37,7 @@
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
 #include <quoit/options.hpp>
+#include <quoit/packet_port.hpp>
 #include <quoit/payload.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/unix_address.hpp>
@@ -249,6 +250,10 @@ class port {
     [[nodiscard]] status set_multicast(endpoint_id endpoint, const multicast_options& options);
     /// Of the first socket, as the kernel has it; nothing when there is none.
     [[nodiscard]] multicast_options multicast(endpoint_id endpoint) const noexcept;
+
+    /// Packets over TCP, by the same thread and the same turns. Lives as long as the port.
+    [[nodiscard]] packet_port& packets() noexcept;
+    [[nodiscard]] const packet_port& packets() const noexcept;
 
     /// The endpoint's ledger; readable until release().
     [[nodiscard]] quoit::stats stats(endpoint_id endpoint) const;

@@ -30,6 +30,9 @@ class engine_category final : public std::error_category {
             case errc::bad_datagram: return "Bad datagram";
             case errc::codec_failed: return "The codec failed";
             case errc::host_not_found: return "Host not found";
+            case errc::end_of_stream: return "The peer has finished";
+            case errc::framing: return "Not a packet";
+            case errc::slow_peer: return "The peer was too slow";
         }
         return "Unknown quoit error " + std::to_string(code);
     }
@@ -53,7 +56,10 @@ class engine_category final : public std::error_category {
             case errc::invalid_address:
             case errc::bad_datagram:
             case errc::codec_failed:
-            case errc::host_not_found: break;
+            case errc::host_not_found:
+            case errc::end_of_stream:
+            case errc::framing:
+            case errc::slow_peer: break;
         }
         return {code, *this};
     }

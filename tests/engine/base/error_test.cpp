@@ -20,12 +20,12 @@ using quoit::result;
 
 std::error_code kernel(int code) { return {code, std::system_category()}; }
 
-constexpr errc every_errc[] = {errc::closed,        errc::canceled,         errc::timed_out,
-                               errc::would_block,   errc::message_too_long, errc::already_connected,
-                               errc::not_connected, errc::wrong_family,     errc::invalid_option,
-                               errc::not_supported, errc::forked,           errc::already_running,
-                               errc::already_fired, errc::invalid_address,  errc::bad_datagram,
-                               errc::codec_failed,  errc::host_not_found};
+constexpr errc every_errc[] = {
+    errc::closed,           errc::canceled,          errc::timed_out,     errc::would_block,
+    errc::message_too_long, errc::already_connected, errc::not_connected, errc::wrong_family,
+    errc::invalid_option,   errc::not_supported,     errc::forked,        errc::already_running,
+    errc::already_fired,    errc::invalid_address,   errc::bad_datagram,  errc::codec_failed,
+    errc::host_not_found,   errc::end_of_stream,     errc::framing,       errc::slow_peer};
 
 TEST(error, SaysWhatWasBeingDoneAndThenTheReason) {
     const quoit::error e(kernel(EADDRINUSE), "listen 127.0.0.1:9999");
@@ -109,7 +109,8 @@ TEST(error, ConditionsOfOursNeverEqualEachOther) {
 TEST(error, ConditionsWithoutPosixMeaningEqualNoErrno) {
     const errc without[] = {errc::closed,        errc::forked,          errc::already_running,
                             errc::already_fired, errc::invalid_address, errc::bad_datagram,
-                            errc::codec_failed,  errc::host_not_found};
+                            errc::codec_failed,  errc::host_not_found,  errc::end_of_stream,
+                            errc::framing,       errc::slow_peer};
     for (const errc ours : without) {
         for (int code = 1; code < 134; ++code) {
             EXPECT_FALSE(quoit::error(kernel(code)) == ours) << code;
