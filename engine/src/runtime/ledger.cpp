@@ -1,32 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <quoit/stats.hpp>
 
+#include "runtime/ledger_words.hpp"
+
 #include <ostream>
 #include <system_error>
 
 namespace quoit {
 
-namespace {
-
-std::uint64_t distance(std::uint64_t a, std::uint64_t b) noexcept { return a > b ? a - b : b - a; }
-
-// "3 queue full, 1 late", or "none".
-class reason_list {
-  public:
-    void add(std::uint64_t count, const std::string& what) {
-        if (count == 0) return;
-        if (!text_.empty()) text_ += ", ";
-        text_ += std::to_string(count) + " " + what;
-    }
-    [[nodiscard]] std::string text() const { return text_.empty() ? "none" : text_; }
-
-  private:
-    std::string text_;
-};
-
-std::string n(std::uint64_t value) { return std::to_string(value); }
-
-}  // namespace
+using detail::distance;
+using detail::n;
+using detail::reason_list;
 
 std::uint64_t stats::unexplained() const noexcept {
     const auto& in = received;
