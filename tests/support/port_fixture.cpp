@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <ostream>
 
@@ -148,8 +149,14 @@ struct allocations {
     std::size_t largest = 0;
 };
 thread_local constinit allocations of_this_thread;
+constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+thread_local constinit std::size_t left_to_this_thread = unlimited;
 
 void* allocate(std::size_t size, std::size_t alignment) {
+    if (left_to_this_thread != unlimited) {
+        if (left_to_this_thread == 0) throw std::bad_alloc();
+        --left_to_this_thread;
+    }
     if (of_this_thread.is_metered) {
         ++of_this_thread.count;
         of_this_thread.largest = std::max(of_this_thread.largest, size);
@@ -168,6 +175,9 @@ allocation_meter::allocation_meter() noexcept { of_this_thread = {.is_metered = 
 allocation_meter::~allocation_meter() { of_this_thread.is_metered = false; }
 std::size_t allocation_meter::count() const noexcept { return of_this_thread.count; }
 std::size_t allocation_meter::largest() const noexcept { return of_this_thread.largest; }
+
+allocation_limit::allocation_limit(std::size_t count) noexcept { left_to_this_thread = count; }
+allocation_limit::~allocation_limit() { left_to_this_thread = unlimited; }
 
 // --- events ---
 

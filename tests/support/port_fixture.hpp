@@ -96,6 +96,16 @@ class allocation_meter {
     [[nodiscard]] std::size_t largest() const noexcept;
 };
 
+/// While one of these lives, the current thread's allocations by operator new throw std::bad_alloc
+/// once `count` of them were made. They do not nest.
+class allocation_limit {
+  public:
+    explicit allocation_limit(std::size_t count) noexcept;
+    ~allocation_limit();
+    allocation_limit(const allocation_limit&) = delete;
+    allocation_limit& operator=(const allocation_limit&) = delete;
+};
+
 /// Counts what it hears, by endpoint, and passes it on to whoever wants to act on it.
 class event_counter final : public port_events {
   public:
