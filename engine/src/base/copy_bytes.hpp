@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// copy_bytes: std::memcpy for the bodies of packets, whose copies often lie a few bytes further into
+// a page than they do: headers stand before both, a packet's and an allocation's.
+//
+// From some 2 KiB on glibc's memcpy uses `rep movsb`, which AMD processors run 16 times slower when
+// the destination is 1..63 bytes above the source modulo a page (glibc bug 30994; measured on an
+// EPYC with glibc 2.36: 64 KiB take 23 us instead of 1.4). Shorter copies use vector registers.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace quoit::detail {
+
+/// Neither is used when `size` is 0. They must not overlap.
+inline void copy_bytes(std::byte* to, const std::byte* from, std::size_t size) noexcept {
+    constexpr std::uintptr_t page = 4096;
+    constexpr std::size_t vector_size_max = 2048;
+    const auto above =
+        (reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from)) % page;
+    if (above != 0 && above < 64) {
+        for (; size > vector_size_max; size -= vector_size_max) {
+            std::memcpy(to, from, vector_size_max);
+            to += vector_size_max;
+            from += vector_size_max;
+        }
+    }
+    if (size > 0) std::memcpy(to, from, size);
+}
+
+}  // namespace quoit::detail
