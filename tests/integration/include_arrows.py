@@ -8,6 +8,8 @@
          v
     engine/src/backend   <- io_uring/ (alone has <liburing.h>)   <- epoll/ (alone has <sys/epoll.h>)
          v
+    engine/src/packets   includes base/ only
+         v
     engine/src/net       the only place, with the backends, of <sys/socket.h> and <netinet/*>
          v
     engine/src/base
@@ -35,7 +37,7 @@ STANDARD = set("""
     unordered_set utility valarray variant vector version""".split())
 
 # From the bottom to the top.
-LAYERS = ["base", "net", "backend", "runtime"]
+LAYERS = ["base", "net", "packets", "backend", "runtime"]
 
 # The one public header that may include a third party's.
 JSON_HEADER = "api/include/quoit/json.hpp"
@@ -83,6 +85,8 @@ def violations_of(path, name, is_quoted, engine_names, api_names):
             said.append("the engine includes its own headers by their path below engine/src")
         elif own is None or target > own:
             said.append("includes run downwards only: " + " -> ".join(reversed(LAYERS)))
+        elif LAYERS[own] == "packets" and LAYERS[target] == "net":
+            said.append("packets/ includes base/ only")
 
     if name.startswith("backend/io_uring/") and not path.startswith(IO_URING) \
             and path not in ONLY_SELECT:
@@ -136,6 +140,8 @@ SOUND = {
         '#include "backend/epoll/epoll.hpp"\n#include "backend/io_uring/ring.hpp"\n',
     "engine/src/backend/epoll/epoll.hpp": "#include <sys/epoll.h>\n#include <sys/socket.h>\n",
     "engine/src/backend/io_uring/ring.hpp": '#include "net/sockaddr.hpp"\n#include <liburing.h>\n',
+    "engine/src/packets/packet_parser.cpp":
+        '#include "packets/packet_parser.hpp"\n#include "base/assert.hpp"\n#include <sys/uio.h>\n',
     "engine/src/runtime/port.cpp": '#include "backend/backend.hpp"\n#include <pthread.h>\n',
     "api/include/quoit/udp.hpp": "#include <quoit/port.hpp>\n#include <quoit/udp.hpp>\n",
     "api/include/quoit/json.hpp": "#include <nlohmann/json.hpp>\n",
@@ -151,6 +157,10 @@ UNSOUND = [
     ("engine/src/base/assert.hpp", '#include "net/system.hpp"', "downwards"),
     ("engine/src/net/sockaddr.hpp", '#include "backend/backend.hpp"', "downwards"),
     ("engine/src/backend/select.cpp", '#include "runtime/worker.hpp"', "downwards"),
+    ("engine/src/packets/packet_parser.cpp", '#include "backend/backend.hpp"', "downwards"),
+    ("engine/src/net/sockaddr.hpp", '#include "packets/packet_parser.hpp"', "downwards"),
+    ("engine/src/packets/packet_parser.cpp", '#include "net/send.hpp"', "base/ only"),
+    ("engine/src/packets/packet_parser.cpp", "#include <sys/socket.h>", "socket headers"),
     ("engine/src/net/sockaddr.hpp", '#include "sockaddr.hpp"', "by their path"),
     ("engine/src/backend/io_uring/ring.hpp", '#include "backend/epoll/epoll.hpp"', "only select"),
     ("engine/src/backend/epoll/epoll.hpp", '#include "backend/io_uring/ring.hpp"', "only select"),
