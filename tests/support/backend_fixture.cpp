@@ -373,6 +373,15 @@ void backend_fixture::attach(receiver& one, const receiver_options& wanted) {
         one.fd, {.tag = one.tag, .pool = wanted.pool, .layout = layout, .has_gro = wanted.has_gro});
 }
 
+receiver backend_fixture::attach_stream(int fd, source_kind kind, bool is_paused) {
+    receiver made;
+    made.fd = fd;
+    made.tag = next_tag_++;
+    seen_[made.tag] = {};
+    made.id = backend_->attach(fd, {.tag = made.tag, .kind = kind, .is_paused = is_paused});
+    return made;
+}
+
 receiver backend_fixture::open_receiver(const receiver_options& wanted) {
     receiver made = open_detached(wanted);
     if (made.fd >= 0) attach(made, wanted);
@@ -429,21 +438,37 @@ void backend_fixture::take(std::span<const event> batch) {
         ++from.counts[one.kind];
         if (one.kind == event_kind::detached) from.is_detached = true;
         if (one.kind == event_kind::datagram) take_datagram(one, from);
+        if (one.kind == event_kind::bytes) take_bytes(one, from);
+        if (one.kind == event_kind::accepted) from.accepted.push_back(static_cast<int>(one.value));
     }
 }
 
-void backend_fixture::take_datagram(const event& one, seen_source& from) {
+bool backend_fixture::take_buffer(const event& one) {
     const auto which = static_cast<std::size_t>(one.pool);
     buffer_pool& pool = *pools_[which];
     if (one.buffer >= pool.count() || is_out_[which][one.buffer]) {
         ADD_FAILURE() << "buffer " << one.buffer << " was delivered while somebody holds it";
-        return;
+        return false;
     }
     is_out_[which][one.buffer] = true;
     pool.adopt(one.buffer, 0);
     held_.emplace_back(one.pool, one.buffer);
-    ++datagrams_seen_;
+    return true;
+}
 
+void backend_fixture::take_bytes(const event& one, seen_source& from) {
+    if (!take_buffer(one)) return;
+    EXPECT_GT(one.value, 0U) << "an empty stretch of a stream";
+    EXPECT_EQ(from.counts[event_kind::end_of_stream] + from.counts[event_kind::failed], 0U)
+        << "bytes behind the end of a stream";
+    const auto got = pools_[static_cast<std::size_t>(one.pool)]->used(one.buffer, one.value);
+    from.bytes.append(reinterpret_cast<const char*>(got.data()), got.size());
+}
+
+void backend_fixture::take_datagram(const event& one, seen_source& from) {
+    if (!take_buffer(one)) return;
+    ++datagrams_seen_;
+    const buffer_pool& pool = *pools_[static_cast<std::size_t>(one.pool)];
     const auto bytes = pool.used(one.buffer, one.value);
     const parsed_message message = parse_message(bytes, from.layout, payload_size_limit);
     EXPECT_EQ(message.state, message_state::valid);

@@ -162,6 +162,8 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
     /// Opens only, so that datagrams can wait in the socket.
     [[nodiscard]] receiver open_detached(const receiver_options& wanted = {});
     void attach(receiver& one, const receiver_options& wanted = {});
+    /// A stream or a listener, whose descriptor is the caller's.
+    [[nodiscard]] receiver attach_stream(int fd, source_kind kind, bool is_paused = false);
     /// An address that nobody is bound to now.
     [[nodiscard]] address dead_address(family of = family::ipv4);
     /// 0 or a negated errno.
@@ -197,6 +199,10 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
         return seen_[from.tag].datagrams;
     }
     [[nodiscard]] std::vector<std::string> payloads(const receiver& from);
+    /// Everything a stream has brought.
+    [[nodiscard]] const std::string& bytes(const receiver& from) { return seen_[from.tag].bytes; }
+    /// Connections of a listener, the latest last; the caller's to close.
+    [[nodiscard]] std::vector<int>& accepted(const receiver& by) { return seen_[by.tag].accepted; }
     [[nodiscard]] std::size_t count(const receiver& from, event_kind kind);
     [[nodiscard]] std::size_t datagrams_seen() const { return datagrams_seen_; }
     [[nodiscard]] std::size_t deliveries() const { return deliveries_; }
@@ -210,12 +216,16 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
     class sink;
     struct seen_source {
         std::vector<seen_datagram> datagrams;
+        std::string bytes;
+        std::vector<int> accepted;
         std::map<event_kind, std::size_t> counts;
         message_layout layout;
         bool is_detached = false;
     };
     void take(std::span<const event> batch);
     void take_datagram(const event& one, seen_source& from);
+    void take_bytes(const event& one, seen_source& from);
+    [[nodiscard]] bool take_buffer(const event& one);
     [[nodiscard]] std::string describe() const;
 
     std::unique_ptr<fake_network> fake_;

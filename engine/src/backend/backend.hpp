@@ -4,8 +4,8 @@
 // the tests' fake implement it; one suite (tests/engine/backend/contract_*_test.cpp) runs on all
 // three.
 //
-// A backend takes sources (descriptors of datagram sockets) and turns; what arrives comes out as
-// 16-byte events that refer to buffers of its pools:
+// A backend takes sources (descriptors of sockets) and turns; what arrives comes out as 16-byte
+// events that refer to buffers of its pools:
 //
 //      attach(fd, options) ----> source              set(source, interest)
 //                                  |                        |
@@ -31,7 +31,18 @@
 //     and its port bound again at once.
 //  9. turn() returns after the deadline, after wake(), or after something was delivered; with a
 //     deadline in the past it does not wait.
-// 10. A destroyed backend has taken back every buffer it gave the kernel.
+// 10. A destroyed backend has taken back every buffer it gave the kernel, and closed every
+//     connection that it accepted and nobody was told of.
+//
+// Streams (connected TCP sockets) and listeners are sources too:
+// 11. What a stream brings is `bytes`, in order and never empty, then one `end_of_stream` or one
+//     `failed`: after that it is not received from any more. It is not received from either while
+//     it is paused, and one that still connects is attached paused: `writable` says when it has, or
+//     has failed.
+// 12. A listener gives one connection (`accepted`) each time it is set to receive, attaching being
+//     the first: who has no room asks for none, and connections wait in the kernel. A few are
+//     accepted ahead and kept here; they are closed with their listener. `failed` (EMFILE) pauses a
+//     listener.
 #pragma once
 
 #include "backend/buffer_pool.hpp"
@@ -57,11 +68,11 @@ inline constexpr steady_time at_once = steady_time::min();
 
 enum class event_kind : std::uint8_t {
     datagram,       // buffer, length (bytes of the buffer in use), segment
-    bytes,          // stream data: buffer, length              (reserved for streams)
-    end_of_stream,  // the stream's peer has finished           (reserved for streams)
-    accepted,       // a new connection: value is a descriptor  (reserved for streams)
+    bytes,          // of a stream: buffer, length
+    end_of_stream,  // its peer has finished
+    accepted,       // a new connection: value is a descriptor, which is whoever hears of it
     writable,       // once per request: sending may go on
-    failed,         // value is an errno; receiving goes on
+    failed,         // value is an errno; receiving goes on, but from streams and listeners
     starved,        // waits for a buffer; says so once per wait
     detached,       // the last event of its source
 };
@@ -90,17 +101,24 @@ struct source_id {
     [[nodiscard]] bool operator==(const source_id&) const noexcept = default;
 };
 
+enum class source_kind : std::uint8_t { datagrams, stream, listener };
+
 struct source_options {
     std::uint32_t tag = 0;  // comes back in every event
     buffer_class pool = buffer_class::small;
-    message_layout layout{};
-    bool has_gro = false;  // look for UDP_GRO among the control messages
+    message_layout layout{};  // of datagrams
+    bool has_gro = false;     // look for UDP_GRO among the control messages
+    source_kind kind = source_kind::datagrams;
+    bool is_paused = false;  // attach without receiving
 };
+
+/// Connections that a backend accepts before they are asked for.
+inline constexpr std::size_t accepted_ahead_max = 16;
 
 /// What a source shall do from now on.
 enum class interest : std::uint8_t {
-    receive,   // deliver datagrams (as after attach)
-    pause,     // leave them in the kernel; some may still be on their way
+    receive,   // deliver what comes (as after attach); a listener: one connection
+    pause,     // leave it in the kernel; some may still be on its way
     writable,  // tell me once when it can be written to; receiving is not changed
 };
 

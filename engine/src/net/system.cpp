@@ -76,6 +76,25 @@ int get_option(int fd, int level, int name, void* value, socklen_t* size) noexce
     return or_error(::getsockopt(fd, level, name, value, size));
 }
 
+int listen(int fd, int backlog) noexcept { return or_error(::listen(fd, backlog)); }
+
+int accept(int fd) noexcept {
+    return or_error(::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+std::ptrdiff_t receive_bytes(int fd, std::span<std::byte> into, int flags) noexcept {
+    return or_error(::recv(fd, into.data(), into.size(), flags));
+}
+
+std::ptrdiff_t send_pieces(int fd, std::span<iovec> pieces, int flags) noexcept {
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = pieces.size();
+    return or_error(::sendmsg(fd, &message, flags));
+}
+
+int shut_sending(int fd) noexcept { return or_error(::shutdown(fd, SHUT_WR)); }
+
 int shut_receiving(int fd) noexcept { return or_error(::shutdown(fd, SHUT_RD)); }
 
 int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept {

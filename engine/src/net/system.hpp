@@ -12,6 +12,7 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <chrono>
 #include <cstddef>
@@ -44,6 +45,15 @@ namespace quoit::detail::system {
 [[nodiscard]] int send_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
 [[nodiscard]] int receive_many(int fd, std::span<mmsghdr> messages, int flags) noexcept;
 [[nodiscard]] std::ptrdiff_t receive(int fd, msghdr* message, int flags) noexcept;
+
+// --- streams ---
+[[nodiscard]] int listen(int fd, int backlog) noexcept;
+/// accept4(2), non-blocking and close-on-exec.
+[[nodiscard]] int accept(int fd) noexcept;
+[[nodiscard]] std::ptrdiff_t receive_bytes(int fd, std::span<std::byte> into, int flags) noexcept;
+[[nodiscard]] std::ptrdiff_t send_pieces(int fd, std::span<iovec> pieces, int flags) noexcept;
+/// The peer is told that nothing more comes.
+[[nodiscard]] int shut_sending(int fd) noexcept;
 
 // --- files that are the names of UNIX sockets ---
 struct file_identity {

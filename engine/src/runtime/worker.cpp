@@ -289,6 +289,7 @@ void worker::note(const event& one) noexcept {
 bool worker::stays_here(const event& one) noexcept {
     if (one.kind == event_kind::starved) return true;
     if (one.kind != event_kind::failed) return false;
+    if (sockets_[one.tag]->options.kind != source_kind::datagrams) return false;  // the only one
     // Pairs with the port's exchange: it either takes this one too, or finds its event.
     return sockets_[one.tag]->refusals.fetch_add(1, std::memory_order_acq_rel) > 0;
 }

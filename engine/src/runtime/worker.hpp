@@ -10,8 +10,9 @@
 //
 // The queue down has room for every buffer and for four events of every socket, so that pushing
 // never fails: a buffer is in at most one event, and a socket has at most one each of `writable`,
-// `detached` and `failed` on its way: a refusal that follows one the port has not seen yet is
-// counted with it (shared_socket::refusals). `starved` is of no interest to a port and stays here.
+// `detached`, `failed` (or `end_of_stream`) and `accepted` on its way: a refusal that follows one
+// the port has not seen yet is counted with it (shared_socket::refusals), and a connection is asked
+// for one at a time. `starved` is of no interest to a port and stays here.
 //
 // Wake-ups: one eventfd per worker (its backend's) and one per port. Who sleeps publishes it, looks
 // at its queue again, sleeps; who pushes looks at the flag once per batch (base/parking.hpp).

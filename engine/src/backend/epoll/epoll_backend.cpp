@@ -16,9 +16,14 @@
 // EPOLLERR is always reported, asked for or not (epoll_ctl(2)), and stays until the error is taken.
 // A refusal comes as EPOLLERR alone (measured on Linux 6.18). So the error of a source that is not
 // read is taken with SO_ERROR and kept until its datagrams have been delivered.
+//
+// EPOLLHUP cannot be turned off either, and a connection that is over has it for good. So a stream
+// that is neither read nor waited for is not in the set at all. A listener is in it while somebody
+// asks for a connection.
 #include "backend/epoll/epoll_backend.hpp"
 
 #include "base/assert.hpp"
+#include "net/accept_error.hpp"
 #include "net/system.hpp"
 
 #include <quoit/detail/chain.hpp>
@@ -40,6 +45,8 @@ namespace {
 constexpr std::size_t ready_per_turn = 64;
 // Of one source, and so the most that one recvmmsg(2) is asked for.
 constexpr std::size_t messages_per_turn = 64;
+// Of one stream, likewise.
+constexpr std::size_t stretches_per_turn = 16;
 constexpr std::size_t vector_size_min_blocking = 8;
 constexpr std::size_t vector_size_min_spinning = 2;  // mostly there is one, or none
 // A spinning thread asks no more sockets than this by itself, and the set once in so many turns.
@@ -62,6 +69,12 @@ struct source : chain_link<> {  // the list is the line of starved ones
     bool is_starved = false;
     bool wants_writable = false;
     bool is_rechecked = false;  // in line to be read by the next turn, ready or not
+    bool is_ended = false;      // a stream that is over
+    bool is_asked = false;      // a listener that somebody wants a connection of
+
+    [[nodiscard]] bool is_datagrams() const noexcept {
+        return options.kind == source_kind::datagrams;
+    }
 };
 
 class epoll_backend final : public io_backend {
@@ -103,10 +116,15 @@ class epoll_backend final : public io_backend {
   private:
     void watch(source& one);
     [[nodiscard]] bool reads(const source& one) const noexcept {
-        return !one.is_paused && !one.is_starved && !one.is_detached;
+        return !one.is_paused && !one.is_starved && !one.is_detached && !one.is_ended &&
+               (one.options.kind != source_kind::listener || one.is_asked);
     }
     void handle(const epoll_event& ready);
     void receive(source& one);
+    void receive_datagrams(source& one);
+    void receive_bytes(source& one);
+    void accept(source& one);
+    void end(source& one, int error);
     [[nodiscard]] int receive_once(source& one, std::size_t count_max);
     void recheck(source& one);
     [[nodiscard]] std::size_t vector_size_min() const noexcept {
@@ -168,7 +186,9 @@ source_id epoll_backend::attach(int fd, const source_options& options) {
     made.options = options;
     made.is_used = true;
     made.is_in_set = false;
-    made.is_detached = made.is_paused = made.is_starved = false;
+    made.is_detached = made.is_starved = made.is_ended = false;
+    made.is_paused = options.is_paused;
+    made.is_asked = !options.is_paused;
     made.wants_writable = made.is_rechecked = false;
     made.pending_error = 0;
     made.pending_error_count = 0;
@@ -185,7 +205,8 @@ void epoll_backend::watch(source& one) {
     if (one.wants_writable) wanted.events |= EPOLLOUT;
     wanted.data.u64 = one.index;
     if (one.pending_error != 0) recheck(one);
-    if (asks_directly_ && !one.wants_writable) {
+    const bool is_silent = !one.is_datagrams() && wanted.events == 0;
+    if (is_silent || (asks_directly_ && !one.wants_writable)) {
         take_out(one);
         return;
     }
@@ -221,7 +242,10 @@ void epoll_backend::set(source_id id, interest wanted) {
     source& one = sources_[id.index];
     if (one.is_detached) return;
     switch (wanted) {
-        case interest::receive: one.is_paused = false; break;
+        case interest::receive:
+            one.is_paused = false;
+            one.is_asked = true;
+            break;
         case interest::pause: one.is_paused = true; break;
         case interest::writable: one.wants_writable = true; break;
     }
@@ -342,14 +366,17 @@ void epoll_backend::handle(const epoll_event& ready) {
         return;
     }
     source& one = sources_[ready.data.u64];
-    if ((ready.events & EPOLLOUT) != 0 && one.wants_writable) {
+    // A connection that failed is as writable as it will be: who tries is told.
+    const auto may_be_written =
+        one.is_datagrams() ? 0U + EPOLLOUT : 0U + (EPOLLOUT | EPOLLERR | EPOLLHUP);
+    if ((ready.events & may_be_written) != 0 && one.wants_writable) {
         one.wants_writable = false;
         emit(one, {.kind = event_kind::writable});
         watch(one);
     }
     if (reads(one)) {
-        if ((ready.events & (EPOLLIN | EPOLLERR)) != 0) receive(one);
-    } else if ((ready.events & EPOLLERR) != 0) {
+        if ((ready.events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) receive(one);
+    } else if ((ready.events & EPOLLERR) != 0 && one.is_datagrams()) {
         // Left in the socket it would be reported again and again.
         int error = 0;
         socklen_t size = sizeof error;
@@ -360,9 +387,76 @@ void epoll_backend::handle(const epoll_event& ready) {
     }
 }
 
+void epoll_backend::receive(source& one) {
+    if (!one.is_datagrams() && one.pending_error != 0) {  // it could not be watched
+        one.pending_error_count = 0;
+        end(one, std::exchange(one.pending_error, 0));
+        return;
+    }
+    switch (one.options.kind) {
+        case source_kind::datagrams: receive_datagrams(one); break;
+        case source_kind::stream: receive_bytes(one); break;
+        case source_kind::listener: accept(one); break;
+    }
+}
+
+// A buffer that was not filled is the last: the rest of a turn's share is asked for by the next.
+void epoll_backend::receive_bytes(source& one) {
+    auto& free = free_of(one);
+    const buffer_pool& pool = *pools_[static_cast<std::size_t>(one.options.pool)];
+    for (std::size_t i = 0; i < stretches_per_turn; ++i) {
+        if (free.empty()) {
+            starve(one);
+            return;
+        }
+        const std::uint32_t buffer = free.back();
+        pool.unpoison(buffer);
+        const auto got =
+            system::receive_bytes(one.fd, {pool.data(buffer), pool.stride()}, MSG_DONTWAIT);
+        ++ledger_.system_calls;
+        if (got > 0) {
+            ++ledger_.completions;
+            free.pop_back();
+            emit(one, {.buffer = buffer,
+                       .value = static_cast<std::uint32_t>(got),
+                       .kind = event_kind::bytes});
+            if (static_cast<std::uint32_t>(got) < pool.stride()) return;
+            continue;
+        }
+        pool.poison(buffer);
+        if (got != -EAGAIN && got != -EINTR) end(one, static_cast<int>(-got));
+        return;
+    }
+}
+
+void epoll_backend::accept(source& one) {
+    const int got = system::accept(one.fd);
+    ++ledger_.system_calls;
+    if (got == -EAGAIN || is_of_one_connection(-got)) return;
+    if (got < 0) {
+        end(one, -got);
+        return;
+    }
+    one.is_asked = false;
+    emit(one, {.value = static_cast<std::uint32_t>(got), .kind = event_kind::accepted});
+    watch(one);
+}
+
+// A stream is over: 0 means that its peer has finished. A listener is paused.
+void epoll_backend::end(source& one, int error) {
+    if (one.options.kind == source_kind::listener) {
+        one.is_paused = true;
+    } else {
+        one.is_ended = true;
+    }
+    watch(one);
+    emit(one, {.value = static_cast<std::uint32_t>(error),
+               .kind = error == 0 ? event_kind::end_of_stream : event_kind::failed});
+}
+
 // As much as is there, but no more than a turn's share. How many messages are asked for at once
 // follows what came before: each costs the preparation of a header, and most calls bring one train.
-void epoll_backend::receive(source& one) {
+void epoll_backend::receive_datagrams(source& one) {
     std::size_t left = messages_per_turn;
     while (left > 0) {
         const std::size_t count_max = std::min({one.vector_size, left, free_of(one).size()});

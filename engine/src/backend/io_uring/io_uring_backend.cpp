@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One multishot recvmsg per source, armed once and armed again whenever it ends.
+// One multishot request per source, armed once and armed again whenever it ends: recvmsg for
+// datagrams, recv for streams, accept for listeners.
 //
 //   idle --arm--> armed --final completion--> [on_receive decides] --+--> armed
 //    ^              |                                                 +--> starved (in line)
@@ -14,13 +15,17 @@
 //   - a full completion queue: success with a valid buffer. Deliver it and arm again;
 //   - a refusal on a connected socket: -ECONNREFUSED, ahead of datagrams that are already queued;
 //   - a cancel: -ECANCELED.
-// All five end in on_receive(), which has one exit that decides what is next. A second receive is
-// never armed before the final completion of the first was seen: two would deliver out of order.
+// A multishot recv ends like that too, but for the first: 0 bytes are the end of the stream, and an
+// error is its end as well. A multishot accept needs no buffers, and ends with an error: of one
+// connection that was gone before it was accepted (accept(2)), or for want of descriptors.
+// All end in on_receive(), which has one exit that decides what is next. A second receive is never
+// armed before the final completion of the first was seen: two would deliver out of order.
 #include "backend/io_uring/io_uring_backend.hpp"
 
 #include "backend/io_uring/buffer_ring.hpp"
 #include "backend/io_uring/ring.hpp"
 #include "base/assert.hpp"
+#include "net/accept_error.hpp"
 #include "net/system.hpp"
 
 #include <quoit/detail/chain.hpp>
@@ -82,6 +87,18 @@ struct source : chain_link<> {  // the list is the line of starved ones
     bool is_cancelling = false;  // ... and shall end
     std::uint32_t cancels_in_flight = 0;
     bool is_polling = false;  // a request for writability is in flight
+    bool is_ended = false;    // a stream that is over
+    // Of a listener: what was accepted ahead, and whether somebody waits for a connection.
+    std::vector<file_descriptor> ahead;
+    bool is_asked = false;
+
+    [[nodiscard]] bool is_listener() const noexcept {
+        return options.kind == source_kind::listener;
+    }
+    /// A receive should be in flight.
+    [[nodiscard]] bool wants_more() const noexcept {
+        return !is_detached && !is_paused && !is_ended && ahead.size() < accepted_ahead_max;
+    }
 };
 
 class io_uring_backend final : public io_backend {
@@ -109,7 +126,11 @@ class io_uring_backend final : public io_backend {
 
     void handle(const io_uring_cqe& completion);
     void on_receive(source& one, const io_uring_cqe& completion);
-    bool take_datagram(source& one, const io_uring_cqe& completion);
+    void on_end(source& one, int outcome);
+    bool take_what_came(source& one, const io_uring_cqe& completion);
+    bool take_buffer(source& one, const io_uring_cqe& completion);
+    void give_connection(source& one);
+    void count_rearming(int outcome, bool is_empty) noexcept;
     void on_writable(source& one);
     void on_cancel(source& one, int outcome);
     void on_wake(const io_uring_cqe& completion);
@@ -168,6 +189,16 @@ io_uring_backend::~io_uring_backend() {
     if (!ring_->is_enabled()) return;
     ring_->submit();
     [[maybe_unused]] const int cancelled = ring_->cancel_now(-1);
+    // Connections that nobody was told of.
+    for (const event& one : batch_) {
+        if (one.kind == event_kind::accepted) file_descriptor(static_cast<int>(one.value)).reset();
+    }
+    ring_->consume([this](const io_uring_cqe& completion) {
+        const token of = token::unpack(completion.user_data);
+        const bool is_connection = of.what == operation::receive && completion.res >= 0 &&
+                                   sources_[of.source].is_listener();
+        if (is_connection) file_descriptor(completion.res).reset();
+    });
 }
 
 source_id io_uring_backend::attach(int fd, const source_options& options) {
@@ -182,11 +213,13 @@ source_id io_uring_backend::attach(int fd, const source_options& options) {
     made.pending_error = 0;
     made.pending_error_count = 0;
     made.is_used = true;
-    made.is_detached = made.is_paused = made.is_starved = false;
+    made.is_detached = made.is_starved = made.is_ended = false;
+    made.is_paused = options.is_paused;
+    made.is_asked = !options.is_paused;
     // Otherwise the kernel would answer -EFAULT, for ever.
     QUOIT_ASSERT(options.layout.payload_offset() < buffers_of(made).pool().stride(),
                  "a layout that does not fit the buffers of its pool");
-    arm(made);
+    if (!made.is_paused) arm(made);
     return {made.index};
 }
 
@@ -195,10 +228,12 @@ void io_uring_backend::set(source_id id, interest wanted) {
     if (one.is_detached) return;
     switch (wanted) {
         case interest::receive:
-            if (!one.is_paused) break;
+            one.is_asked = true;
+            give_connection(one);
+            if (!one.is_paused && !one.is_listener()) break;
             one.is_paused = false;
             // While a cancel is on its way the final completion arms again.
-            if (!one.is_armed) {
+            if (!one.is_armed && one.wants_more()) {
                 ++ledger_.rearmed_resumed;
                 arm(one);
             }
@@ -225,6 +260,7 @@ void io_uring_backend::detach(source_id id) {
     one.is_detached = true;
     one.is_starved = false;
     one.unlink();
+    one.ahead.clear();
     if (std::exchange(one.pending_error, 0) != 0) std::erase(failed_, one.index);
     if (!one.is_armed && !one.is_polling) {
         finish_if_detached(one);  // or with the completion of a cancel
@@ -290,14 +326,28 @@ bool io_uring_backend::arm_starved() {
 void io_uring_backend::arm(source& one) {
     QUOIT_DEBUG_ASSERT(!one.is_armed && !one.is_starved && !one.is_detached,
                        "a receive would be armed twice");
-    if (buffers_of(one).available() == 0) {
+    if (!one.is_listener() && buffers_of(one).available() == 0) {
         starve(one);
         return;
     }
     io_uring_sqe& submission = ring_->prepare();
-    io_uring_prep_recvmsg_multishot(&submission, one.fd, &one.header, MSG_TRUNC | MSG_CMSG_CLOEXEC);
-    submission.flags |= IOSQE_BUFFER_SELECT;
-    submission.buf_group = buffers_of(one).group();
+    switch (one.options.kind) {
+        case source_kind::datagrams:
+            io_uring_prep_recvmsg_multishot(&submission, one.fd, &one.header,
+                                            MSG_TRUNC | MSG_CMSG_CLOEXEC);
+            break;
+        case source_kind::stream:
+            io_uring_prep_recv_multishot(&submission, one.fd, nullptr, 0, 0);
+            break;
+        case source_kind::listener:
+            io_uring_prep_multishot_accept(&submission, one.fd, nullptr, nullptr,
+                                           SOCK_NONBLOCK | SOCK_CLOEXEC);
+            break;
+    }
+    if (!one.is_listener()) {
+        submission.flags |= IOSQE_BUFFER_SELECT;
+        submission.buf_group = buffers_of(one).group();
+    }
     submission.user_data = token{operation::receive, one.index}.pack();
     one.is_armed = true;
 }
@@ -365,7 +415,7 @@ void io_uring_backend::handle(const io_uring_cqe& completion) {
 
 // Every receive completion comes here, and the end of every receive is decided here.
 void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
-    const bool is_empty = take_datagram(one, completion);
+    const bool is_empty = take_what_came(one, completion);
     if ((completion.flags & IORING_CQE_F_MORE) != 0) return;  // goes on by itself
 
     one.is_armed = false;
@@ -375,17 +425,17 @@ void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
         return;
     }
     const int outcome = completion.res;
-    if (outcome < 0 && outcome != -ENOBUFS && outcome != -ECANCELED) {
-        // Reported when the datagrams it came ahead of are out.
-        if (one.pending_error_count++ == 0) failed_.push_back(one.index);
-        one.pending_error = -outcome;
-        if (is_for_good(-outcome)) one.is_paused = true;
-    }
-    if (one.is_paused) return;  // set(receive) arms again
-    if (outcome == -ENOBUFS) {
+    if (outcome <= 0 && outcome != -ENOBUFS && outcome != -ECANCELED) on_end(one, outcome);
+    if (!one.wants_more()) return;  // set(receive) arms again
+    if (outcome == -ENOBUFS && !one.is_listener()) {
         starve(one);
         return;
     }
+    count_rearming(outcome, is_empty);
+    arm(one);
+}
+
+void io_uring_backend::count_rearming(int outcome, bool is_empty) noexcept {
     if (outcome == -ECANCELED) {
         ++ledger_.rearmed_resumed;
     } else if (outcome < 0) {
@@ -395,24 +445,79 @@ void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
     } else {
         ++ledger_.rearmed_overflow;
     }
-    arm(one);
+}
+
+// Neither did a cancel end it nor the want of buffers. (Datagrams: an outcome of 0 there is not.)
+void io_uring_backend::on_end(source& one, int outcome) {
+    switch (one.options.kind) {
+        case source_kind::datagrams:
+            if (outcome == 0) break;
+            // Reported when the datagrams it came ahead of are out.
+            if (one.pending_error_count++ == 0) failed_.push_back(one.index);
+            one.pending_error = -outcome;
+            if (is_for_good(-outcome)) one.is_paused = true;
+            break;
+        case source_kind::stream:
+            if (outcome == -EINTR || outcome == -EAGAIN) break;
+            one.is_ended = true;
+            if (outcome == 0) {
+                emit(one, {.kind = event_kind::end_of_stream});
+            } else {
+                emit(one,
+                     {.value = static_cast<std::uint32_t>(-outcome), .kind = event_kind::failed});
+            }
+            break;
+        case source_kind::listener:
+            if (outcome == 0 || is_of_one_connection(-outcome)) break;
+            one.is_paused = true;
+            emit(one, {.value = static_cast<std::uint32_t>(-outcome), .kind = event_kind::failed});
+            break;
+    }
+}
+
+// Returns whether it was an empty datagram.
+bool io_uring_backend::take_what_came(source& one, const io_uring_cqe& completion) {
+    if (!one.is_listener()) return take_buffer(one, completion);
+    if (completion.res < 0) return false;
+    file_descriptor connection(completion.res);
+    if (one.is_detached) return false;
+    one.ahead.push_back(std::move(connection));
+    give_connection(one);
+    const bool is_too_far_ahead = !one.wants_more();
+    const bool goes_on = (completion.flags & IORING_CQE_F_MORE) != 0;
+    if (is_too_far_ahead && goes_on && !one.is_cancelling) cancel_receive(one);
+    return false;
+}
+
+// First come, first served.
+void io_uring_backend::give_connection(source& one) {
+    if (!one.is_asked || one.ahead.empty()) return;
+    one.is_asked = false;
+    const int connection = one.ahead.front().release();
+    one.ahead.erase(one.ahead.begin());
+    emit(one, {.value = static_cast<std::uint32_t>(connection), .kind = event_kind::accepted});
 }
 
 // The buffer is ours whenever F_BUFFER is set, errors included (older kernels, liburing issue 359).
 // Returns whether it held an empty datagram.
-bool io_uring_backend::take_datagram(source& one, const io_uring_cqe& completion) {
+bool io_uring_backend::take_buffer(source& one, const io_uring_cqe& completion) {
     if ((completion.flags & IORING_CQE_F_BUFFER) == 0) return false;
     ++ledger_.completions;
     const std::uint32_t buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
     buffer_ring& buffers = buffers_of(one);
     buffers.take(buffer);
-    if (completion.res < 0) {
+    const bool is_stream = one.options.kind == source_kind::stream;
+    if (completion.res < 0 || (is_stream && completion.res == 0)) {
         buffers.pool().poison(buffer);
         buffers.add(std::span(&buffer, 1));
         return false;
     }
-    const message_layout layout = one.options.layout;
     const auto length = static_cast<std::uint32_t>(completion.res);
+    if (is_stream) {
+        emit(one, {.buffer = buffer, .value = length, .kind = event_kind::bytes});
+        return false;
+    }
+    const message_layout layout = one.options.layout;
     emit(one,
          {.buffer = buffer,
           .value = length,
@@ -442,7 +547,7 @@ void io_uring_backend::on_cancel(source& one, int outcome) {
         return;
     }
     if (outcome >= 0 || !one.is_cancelling) return;
-    if (one.is_armed && one.is_paused) {
+    if (one.is_armed && !one.wants_more()) {
         cancel_receive(one);
     } else {
         one.is_cancelling = false;
