@@ -97,4 +97,50 @@ result<void> check(const udp_options& options) {
     return {};
 }
 
+result<void> check(const packet_options& options) {
+    constexpr std::uint32_t gibibyte = 1U << 30U;
+    const auto is_from_1_to = [](std::uint32_t value, std::uint32_t most) {
+        return value >= 1 && value <= most;
+    };
+    const auto is_time = [](std::chrono::milliseconds time, std::chrono::milliseconds most) {
+        return time.count() >= 0 && time <= most;
+    };
+    if (!is_from_1_to(options.packet_size_max, packet_size_limit)) {
+        return out_of_range("packet_size_max", options.packet_size_max, "1 byte to 1 GiB");
+    }
+    if (!is_from_1_to(options.write_queue_size_max, gibibyte)) {
+        return out_of_range("write_queue_size_max", options.write_queue_size_max,
+                            "1 byte to 1 GiB");
+    }
+    if (!is_from_1_to(options.read_queue_size_max, gibibyte)) {
+        return out_of_range("read_queue_size_max", options.read_queue_size_max, "1 byte to 1 GiB");
+    }
+    if (!is_from_1_to(options.peers_max, 32'768)) {
+        return out_of_range("peers_max", options.peers_max, "1 to 32768");
+    }
+    if (!is_from_1_to(options.backlog, 65'535)) {
+        return out_of_range("backlog", options.backlog, "1 to 65535");
+    }
+    if (!is_time(options.connect_timeout, std::chrono::hours(1))) {
+        return failure(errc::invalid_option, "connect_timeout is " +
+                                                 std::to_string(options.connect_timeout.count()) +
+                                                 " ms, expected 0 to 1 h");
+    }
+    if (!is_time(options.idle_timeout, std::chrono::hours(24))) {
+        return failure(errc::invalid_option, "idle_timeout is " +
+                                                 std::to_string(options.idle_timeout.count()) +
+                                                 " ms, expected 0 to 24 h");
+    }
+    if (options.keep_alive_s > 32'767) {
+        return out_of_range("keep_alive_s", options.keep_alive_s, "0 to 32767 seconds");
+    }
+    if (options.receive_buffer_size > gibibyte) {
+        return out_of_range("receive_buffer_size", options.receive_buffer_size, "at most 1 GiB");
+    }
+    if (options.send_buffer_size > gibibyte) {
+        return out_of_range("send_buffer_size", options.send_buffer_size, "at most 1 GiB");
+    }
+    return {};
+}
+
 }  // namespace quoit::detail

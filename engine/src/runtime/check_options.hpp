@@ -6,6 +6,7 @@
 
 #include <quoit/error.hpp>
 #include <quoit/options.hpp>
+#include <quoit/packet_options.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -16,6 +17,7 @@ namespace quoit::detail {
 /// With the defaults that stand for 0 filled in.
 [[nodiscard]] udp_options with_defaults(udp_options options) noexcept;
 [[nodiscard]] result<void> check(const udp_options& options);
+[[nodiscard]] result<void> check(const packet_options& options);
 
 /// The payload limit of a family: 65 507 bytes for IPv4, 65 527 for IPv6 (RFC 768, RFC 8200).
 [[nodiscard]] constexpr std::size_t payload_size_max_of(family of) noexcept {

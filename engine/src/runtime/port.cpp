@@ -6,6 +6,7 @@
 #include "net/system.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
+#include "runtime/port_packets.hpp"
 
 #include <sched.h>
 
@@ -73,7 +74,8 @@ void log_to_standard_error(log_level level, std::string_view line) noexcept {
 
 // --- the implementation's life ---
 
-port::implementation::implementation(const loop_options& options) : options_(options) {}
+port::implementation::implementation(const loop_options& options)
+    : options_(options), packets_(std::make_unique<packets>(*this)) {}
 
 result<std::unique_ptr<port::implementation>> port::implementation::create(
     const loop_options& options) {
@@ -146,6 +148,7 @@ port::implementation::~implementation() {
     for (auto& endpoint : endpoints_) {
         if (endpoint) endpoint->is_closing = true;
     }
+    packets_->shut();
     finish_unix_sockets();
     for (const auto& worker : workers_)
         worker->stop();
@@ -154,6 +157,7 @@ port::implementation::~implementation() {
         if (one && one->as_unix) one->as_unix->binding.unlink();
         if (one) one->socket.drain_and_close();
     }
+    packets_.reset();
     // Before the pools go: inboxes and send queues hold leases.
     endpoints_.clear();
     sockets_.clear();
@@ -220,6 +224,9 @@ result<port> port::create(const loop_options& options) {
     if (!made) return std::unexpected(made.error());
     return port(*std::move(made));
 }
+
+packet_port& port::packets() noexcept { return implementation_->packet_streams(); }
+const packet_port& port::packets() const noexcept { return implementation_->packet_streams(); }
 
 result<endpoint_id> port::open(std::span<const address> where, const udp_options& options) {
     return implementation_->open(where, options);

@@ -60,6 +60,10 @@ class port::implementation final : private detail::event_sink {
     status send_unix(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
                      const unix_address* to, const ancillary& with);
 
+    // --- port_packets.cpp ---
+    class packets;
+    [[nodiscard]] packets& packet_streams() const noexcept { return *packets_; }
+
     // --- port_turn.cpp ---
     result<std::size_t> turn(clock::time_point deadline, port_events& events);
     void wake() noexcept;
@@ -168,6 +172,7 @@ class port::implementation final : private detail::event_sink {
     void wait_threaded(clock::time_point deadline);
     void drain_workers();
     void list(detail::endpoint_state& endpoint);
+    [[nodiscard]] bool has_news() const noexcept;
     void tell(port_events& events);
 
     // sending
@@ -209,6 +214,8 @@ class port::implementation final : private detail::event_sink {
     std::vector<std::uint32_t> unix_retrying_;  // tags with destinations that took no more
     std::vector<std::uint32_t> news_;           // endpoints for tell()
     std::vector<std::uint32_t> told_;           // of the turn that runs
+
+    std::unique_ptr<packets> packets_;
 
     quoit::stats released_;  // the ledgers of endpoints that are gone
     detail::counter system_calls_;

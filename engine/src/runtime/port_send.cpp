@@ -5,6 +5,7 @@
 #include "net/control_message.hpp"
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
+#include "runtime/port_packets.hpp"
 
 #include <algorithm>
 
@@ -198,6 +199,7 @@ void port::implementation::flush() noexcept {
         one.is_unflushed = false;
         flush(one);
     }
+    packets_->flush();
 }
 
 void port::implementation::flush(endpoint_state& endpoint) noexcept {

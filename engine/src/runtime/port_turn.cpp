@@ -6,6 +6,7 @@
 #include "base/assert.hpp"
 #include "net/system.hpp"
 #include "runtime/port_implementation.hpp"
+#include "runtime/port_packets.hpp"
 
 #include <poll.h>
 
@@ -43,16 +44,18 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
     arrived_ = 0;
     flush();
     resume_paused();
-    deadline = std::min(deadline, retry_unix());
-    if (!news_.empty()) deadline = at_once;
+    deadline = std::min({deadline, retry_unix(), packets_->look_after_waiting()});
+    if (has_news()) deadline = at_once;
     if (is_inline()) {
         wait_inline(deadline);
     } else {
         wait_threaded(deadline);
     }
     give_deferred();
+    packets_->settle();
     flush();
     tell(events);
+    packets_->tell();
     return arrived_;
 }
 
@@ -79,7 +82,7 @@ void port::implementation::wait_inline(clock::time_point deadline) {
     do {
         for (int i = 0; i < turns; ++i) {
             worker.turn(at_once);
-            if (arrived_ > 0 || !news_.empty() || take_wake()) return;
+            if (arrived_ > 0 || has_news() || take_wake()) return;
         }
     } while (spin_until == no_deadline || detail::system::now() < spin_until);
     if (spin_until < deadline) worker.turn(deadline);
@@ -106,7 +109,7 @@ void port::implementation::wait_threaded(clock::time_point deadline) {
         }
     }
     const auto is_over = [&] {
-        return arrived_ > 0 || !news_.empty() || take_wake() || deadline == at_once ||
+        return arrived_ > 0 || has_news() || take_wake() || deadline == at_once ||
                detail::system::now() >= deadline;
     };
     drain_workers();
@@ -118,6 +121,10 @@ void port::implementation::wait_threaded(clock::time_point deadline) {
         if (!spins) sleep_until_woken(deadline);
         drain_workers();
     }
+}
+
+bool port::implementation::has_news() const noexcept {
+    return !news_.empty() || packets_->has_news();
 }
 
 void port::implementation::belong_to_this_thread() noexcept {
@@ -154,6 +161,11 @@ void port::implementation::drain_workers() {
 void port::implementation::deliver(std::span<const event> events) noexcept {
     is_delivering_ = true;
     for (const event& one : events) {
+        ++arrived_;
+        if (packets_->owns(one.tag)) {
+            packets_->on_event(one);
+            continue;
+        }
         socket_state& of = socket(one.tag);
         switch (one.kind) {
             case event_kind::datagram: receive(of, one); break;
@@ -173,7 +185,6 @@ void port::implementation::deliver(std::span<const event> events) noexcept {
             case event_kind::end_of_stream:
             case event_kind::accepted: break;
         }
-        ++arrived_;
     }
     is_delivering_ = false;
 }
