@@ -604,7 +604,7 @@ void port::implementation::packets::tell() {
         const auto arrivals = std::exchange(one->arrivals, {});
         const bool has_connected = std::exchange(one->has_connected, false);
         const bool has_readable = std::exchange(one->has_readable, false);
-        const bool has_drained = std::exchange(one->has_drained, false);
+        const bool has_drained = std::exchange(one->has_drained, false) && !one->is_above_half;
         const bool has_closed = std::exchange(one->has_closed, false);
         if (events_ == nullptr) continue;
         // Each call may release the stream, or change whom to tell.
