@@ -25,6 +25,8 @@
 #include <quoit/detail/scheduler.hpp>
 #include <quoit/error.hpp>
 #include <quoit/options.hpp>
+#include <quoit/packet_options.hpp>
+#include <quoit/packet_stats.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/task.hpp>
@@ -43,6 +45,8 @@
 namespace quoit {
 
 class datagram_protocol;
+class packet_protocol;
+class packet_protocol_port;
 class protocol_port;
 
 namespace detail {
@@ -121,8 +125,16 @@ class loop {
                                                   std::shared_ptr<datagram_protocol> protocol,
                                                   const udp_options& options = {});
 
+    /// Callback style for packets over TCP (packet_protocol.hpp), likewise. Errors: as
+    /// packet_port::listen(); errc::already_running; errc::invalid_option.
+    [[nodiscard]] result<packet_protocol_port> listen_packets(
+        const address& where, std::shared_ptr<packet_protocol> protocol,
+        const packet_options& options = {});
+
     /// The sum over all endpoints, closed ones included.
     [[nodiscard]] quoit::stats stats() const;
+    /// The same of packets over TCP.
+    [[nodiscard]] quoit::packet_stats packet_stats() const;
     [[nodiscard]] quoit::engine_stats engine_stats() const noexcept;
     [[nodiscard]] const quoit::capabilities& capabilities() const noexcept;
     /// Exceptions of tasks that nobody joined, of posted functions, signal handlers and timers.

@@ -17,6 +17,13 @@
 #include <quoit/loop.hpp>
 #include <quoit/message_channel.hpp>
 #include <quoit/options.hpp>
+#include <quoit/packet.hpp>
+#include <quoit/packet_options.hpp>
+#include <quoit/packet_peer.hpp>
+#include <quoit/packet_port.hpp>
+#include <quoit/packet_protocol.hpp>
+#include <quoit/packet_stats.hpp>
+#include <quoit/packet_sync.hpp>
 #include <quoit/payload.hpp>
 #include <quoit/payload_buffer.hpp>
 #include <quoit/peers.hpp>
@@ -25,6 +32,7 @@
 #include <quoit/request_server.hpp>
 #include <quoit/resolve.hpp>
 #include <quoit/service.hpp>
+#include <quoit/shared_bytes.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>
