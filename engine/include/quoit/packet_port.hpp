@@ -56,7 +56,8 @@ class packet_events {
     virtual void connected(packet_stream_id stream) = 0;
     /// receive() has something: a packet, or the end.
     virtual void readable(packet_stream_id stream) = 0;
-    /// No more than half of write_queue_size_max waits, after there was more.
+    /// No more than half of write_queue_size_max waits, after there was more; and, when a write was
+    /// refused for want of room (errc::would_block), what was refused now finds some.
     virtual void drained(packet_stream_id stream) = 0;
     /// After close() or abort(): the descriptor is closed, a listener's port can be bound again.
     virtual void closed(packet_stream_id stream) = 0;
