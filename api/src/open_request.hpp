@@ -6,6 +6,7 @@
 #include <quoit/address.hpp>
 #include <quoit/error.hpp>
 #include <quoit/options.hpp>
+#include <quoit/task.hpp>
 #include <quoit/udp.hpp>
 
 #include <cstdint>
@@ -59,6 +60,33 @@ class open_request {
     std::optional<std::uint16_t> every_interface_;
     std::optional<error> refusal_;
 };
+
+/// The addresses of all places, in their order; those that were found by name are told apart.
+class open_targets {
+  public:
+    void add(const address& literal) { literals_.push_back(literal); }
+    void add(std::span<const address> found);
+    [[nodiscard]] std::vector<address> all() const;
+    /// A name may stand for an address that this machine does not have (::1 where IPv6 is off).
+    /// Takes those away, of which `try_one` says so. False: there were none, or nothing would be
+    /// left.
+    template <class TryOne>
+    bool forget_what_is_not_here(TryOne try_one) {
+        const auto gone = std::erase_if(named_, [&](const address& one) {
+            const status tried = try_one(one);
+            return tried == std::errc::address_not_available ||
+                   tried == std::errc::address_family_not_supported;
+        });
+        return gone > 0 && !(named_.empty() && literals_.empty());
+    }
+
+  private:
+    std::vector<address> literals_;
+    std::vector<address> named_;
+};
+
+/// One error for each name that has no address. REQUIRES: `request` lives as long as the task.
+[[nodiscard]] task<result<open_targets>> resolve_places(const open_request& request, family wanted);
 
 /// As start_udp_server().
 [[nodiscard]] task<result<udp_server>> open_server(open_request request, udp_options options);
