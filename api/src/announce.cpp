@@ -49,6 +49,18 @@ std::string one_line(const stats& ledger) {
            std::to_string(out.errors + out.dropped) + " failed)";
 }
 
+/// "3 connections (1 open), received 12 packets, delivered 12 (0 unread), sent 9 (0 dropped)".
+std::string one_line(const packet_stats& ledger) {
+    const packet_stats::receives& in = ledger.received;
+    const packet_stats::sends& out = ledger.sent;
+    return std::to_string(ledger.connections.made) + " connections (" +
+           std::to_string(ledger.connections.open) + " open), received " +
+           std::to_string(in.packets) + " packets, delivered " + std::to_string(in.delivered) +
+           " (" + std::to_string(in.waiting + in.abandoned) + " unread), sent " +
+           std::to_string(out.sent) + " (" + std::to_string(out.dropped + out.dropped_slow) +
+           " dropped)";
+}
+
 /// Empty when the kernel granted what was asked. It doubles what it grants (socket(7)).
 std::string shortage(std::string_view which, const buffer_size& size, std::string_view limit,
                      const loop_endpoint& endpoint) {
@@ -87,6 +99,26 @@ void loop_core::announce_closing(const loop_endpoint& endpoint) const noexcept {
             "closed " + joined(endpoint.local_addresses()) + ": " + one_line(endpoint.stats()));
     } catch (const std::exception&) {
         log(log_level::info, "closed an endpoint");  // there was no memory for more
+    }
+}
+
+void loop_core::announce_packets(std::string_view words) const noexcept {
+    if (!wants_information()) return;
+    try {
+        log(log_level::info,
+            std::string(words) + " (" + std::string(to_string(port_.capabilities().backend)) + ")");
+    } catch (const std::exception&) {
+        log(log_level::info, words);  // there was no memory for more
+    }
+}
+
+void loop_core::announce_packets_closed(std::string_view what,
+                                        const packet_stats& ledger) const noexcept {
+    if (!wants_information()) return;
+    try {
+        log(log_level::info, "closed " + std::string(what) + ": " + one_line(ledger));
+    } catch (const std::exception&) {
+        log(log_level::info, "closed a stream of packets");  // there was no memory for more
     }
 }
 

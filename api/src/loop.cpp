@@ -28,6 +28,8 @@ loop_core& current_core() noexcept {
     return *current;
 }
 
+loop_core* current_core_or_null() noexcept { return current; }
+
 task_scheduler& current_scheduler() noexcept { return current_core(); }
 
 // --- loop_mailbox ---
@@ -79,6 +81,9 @@ loop_core::~loop_core() {
     for (loop_endpoint* const endpoint : endpoints_) {
         if (endpoint != nullptr) endpoint->lose_loop();
     }
+    while (packet_endpoint* const endpoint = packet_endpoints_.front())
+        endpoint->lose_loop();
+    if (hears_packets_) port_.packets().set_events(nullptr);
     drop_all();
 }
 
@@ -110,6 +115,7 @@ std::size_t loop_core::turn(port::clock::time_point until) {
     count += run_ready();
     port_.flush();
     look_at_draining();
+    look_for_room();
     return count;
 }
 
@@ -307,6 +313,7 @@ timer loop::start_timer(std::string_view name, time_limit when,
 detail::task_scheduler& loop::scheduler() noexcept { return *core_; }
 
 quoit::stats loop::stats() const { return core_->get_port().stats(); }
+quoit::packet_stats loop::packet_stats() const { return core_->get_port().packets().stats(); }
 quoit::engine_stats loop::engine_stats() const noexcept { return core_->get_port().engine_stats(); }
 const quoit::capabilities& loop::capabilities() const noexcept {
     return core_->get_port().capabilities();

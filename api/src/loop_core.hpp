@@ -11,8 +11,10 @@
 #pragma once
 
 #include <quoit/detail/endpoint.hpp>
+#include <quoit/detail/packet_endpoint.hpp>
 #include <quoit/detail/scheduler.hpp>
 #include <quoit/loop.hpp>
+#include <quoit/packet_port.hpp>
 #include <quoit/port.hpp>
 #include <quoit/signal.hpp>
 
@@ -22,10 +24,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace quoit::detail {
+
+class packet_handler;
 
 /// Functions on their way to the loop. Shared: senders may outlive it, and then nothing happens.
 class loop_mailbox {
@@ -91,7 +96,7 @@ class signal_inbox {
     port& receiver_;
 };
 
-class loop_core final : public task_scheduler, private port_events {
+class loop_core final : public task_scheduler, private port_events, private packet_events {
   public:
     loop_core(port&& made, const loop_options& options);
     ~loop_core();
@@ -131,6 +136,19 @@ class loop_core final : public task_scheduler, private port_events {
     void announce_opening(const loop_endpoint& endpoint) const noexcept;
     void announce_closing(const loop_endpoint& endpoint) const noexcept;
 
+    // --- packets over TCP ---
+    /// Of the port; its events come here from the first call on.
+    [[nodiscard]] packet_port& packets() noexcept;
+    /// Who hears of a stream; one that nobody is registered for is released when it is closed.
+    void register_stream(packet_stream_id stream, packet_handler& handler);
+    void forget_stream(packet_stream_id stream) noexcept;
+    void add_packet_endpoint(packet_endpoint& one) noexcept { packet_endpoints_.push_back(one); }
+    /// To be looked at after each flush: somebody waits for room.
+    void watch_room(packet_endpoint& one) noexcept { awaiting_room_.push_back(one); }
+    /// One line of information: "WORDS (BACKEND)" and "closed WHAT: ITS LEDGER".
+    void announce_packets(std::string_view words) const noexcept;
+    void announce_packets_closed(std::string_view what, const packet_stats& ledger) const noexcept;
+
     [[nodiscard]] port& get_port() noexcept { return port_; }
     [[nodiscard]] const port& get_port() const noexcept { return port_; }
     [[nodiscard]] const std::shared_ptr<loop_mailbox>& mailbox() const noexcept { return mailbox_; }
@@ -145,6 +163,13 @@ class loop_core final : public task_scheduler, private port_events {
     void readable(endpoint_id endpoint) override;
     void drained(endpoint_id endpoint) override;
     void closed(endpoint_id endpoint) override;
+    void accepted(packet_stream_id listener, packet_stream_id stream) override;
+    void connected(packet_stream_id stream) override;
+    void readable(packet_stream_id stream) override;
+    void drained(packet_stream_id stream) override;
+    void closed(packet_stream_id stream) override;
+    /// Null when nobody is registered.
+    [[nodiscard]] packet_handler* find_stream(packet_stream_id stream) const noexcept;
 
     [[nodiscard]] bool take_stop() noexcept {
         return stop_.load(std::memory_order_relaxed) &&
@@ -155,6 +180,7 @@ class loop_core final : public task_scheduler, private port_events {
     std::size_t deliver_letters();
     std::size_t deliver_signals();
     void look_at_draining() noexcept;
+    void look_for_room() noexcept;
 
     port port_;
     std::shared_ptr<loop_mailbox> mailbox_;
@@ -162,6 +188,14 @@ class loop_core final : public task_scheduler, private port_events {
     std::vector<std::shared_ptr<signal_entry>> subscriptions_;
     std::vector<loop_endpoint*> endpoints_;  // by endpoint_id::index
     chain<loop_endpoint, while_draining> draining_;
+    struct registered_stream {
+        packet_stream_id id;
+        packet_handler* handler = nullptr;
+    };
+    std::vector<registered_stream> streams_;  // by packet_stream_id::index
+    chain<packet_endpoint, in_loop> packet_endpoints_;
+    chain<packet_endpoint, while_awaiting_room> awaiting_room_;
+    bool hears_packets_ = false;
     std::vector<loop_mailbox::letter> letters_;  // kept for its capacity
     std::atomic<bool> stop_{false};
     int cpu_;
@@ -175,5 +209,6 @@ struct loop_access {
 
 /// The one whose turn runs on this thread. Aborts when there is none.
 [[nodiscard]] loop_core& current_core() noexcept;
+[[nodiscard]] loop_core* current_core_or_null() noexcept;
 
 }  // namespace quoit::detail

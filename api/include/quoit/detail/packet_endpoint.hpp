@@ -70,6 +70,9 @@ class packet_endpoint : public chain_link<in_loop>, public chain_link<while_awai
   public:
     class reader;
 
+    packet_endpoint(const packet_endpoint&) = delete;
+    packet_endpoint& operator=(const packet_endpoint&) = delete;
+
     void retain() noexcept { ++references_; }
     void release() noexcept {
         if (--references_ == 0) delete this;
@@ -81,10 +84,10 @@ class packet_endpoint : public chain_link<in_loop>, public chain_link<while_awai
     [[nodiscard]] result<packet_item> try_take(packet_interest interest);
 
     // --- the loop's side ---
-    /// The loop is going; its port lives a little longer.
+    /// The loop is going; its port lives a little longer. May destroy it.
     virtual void lose_loop() noexcept = 0;
-    /// Wakes who waits for room, where there is some, or nobody to have it. False: nobody waits any
-    /// more.
+    /// Wakes who waits for room where there is some, or nobody any more to have it. False: nobody
+    /// waits now.
     bool look_for_room() noexcept;
 
     // --- waiting for other things than packets ---
@@ -92,15 +95,13 @@ class packet_endpoint : public chain_link<in_loop>, public chain_link<while_awai
     [[nodiscard]] bool is_closed() const noexcept { return is_closed_; }
     /// Of clients.
     chain<waiter> connected_waiters;
-    [[nodiscard]] bool has_connected_or_ended() const noexcept {
-        return is_connected_ || has_ended();
-    }
+    [[nodiscard]] bool has_connected() const noexcept { return has_connected_; }
     enum class room : std::uint8_t { none, some, gone };
     /// For what one peer is written, or everybody (`peer` of nobody).
     [[nodiscard]] virtual room room_for(const packet_peer& peer) noexcept = 0;
     /// Nothing more will come but what waits to be read.
     [[nodiscard]] virtual bool has_ended() const noexcept = 0;
-    /// What reading answers then. REQUIRES: has_ended().
+    /// What reading answers then.
     [[nodiscard]] virtual error end() const = 0;
 
   protected:
@@ -108,26 +109,28 @@ class packet_endpoint : public chain_link<in_loop>, public chain_link<while_awai
     virtual ~packet_endpoint() = default;
 
     /// The next event, of what was not given back. False: none, for now or for ever.
-    virtual bool take_next(packet_interest interest, packet_item& into) = 0;
+    [[nodiscard]] virtual bool take_next(packet_interest interest, packet_item& into) = 0;
 
+    void join_loop() noexcept;
+    /// For good: wakes everybody. REQUIRES: has_ended() from here on, and take_next() has nothing.
+    void leave_loop() noexcept;
     /// Hands what there is to who waits; wakes them all when nothing more will come.
     void serve_readers();
     void wake_closed_waiters() noexcept;
-    void lose_core() noexcept { core_ = nullptr; }
-    [[nodiscard]] bool has_reader_for_everything() const noexcept;
 
     bool is_closed_ = false;
-    bool is_connected_ = false;
+    bool has_connected_ = false;
 
   private:
     friend class packet_drain_operation;
     [[nodiscard]] bool take(packet_interest interest, packet_item& into);
-    void give_back(packet_item item) noexcept;
+    [[nodiscard]] reader* first_for_everything() const noexcept;
+    void give_back(reader& from) noexcept;
 
     loop_core* core_;
     chain<waiter> readers_;
-    chain<waiter> room_waiters_;
     chain<reader, while_woken> woken_;
+    chain<waiter> room_waiters_;
     std::vector<packet_item> returned_;  // the last one is read first
     std::size_t reader_count_ = 0;       // that wait or were woken
     std::uint32_t references_ = 0;
@@ -155,7 +158,6 @@ class packet_endpoint::reader : public waiter, public chain_link<while_woken> {
   private:
     friend class packet_endpoint;
     bool wait(std::coroutine_handle<> frame, task_context& context);
-    void give_back() noexcept;
     void let_go() noexcept;
 
     packet_endpoint* endpoint_;
@@ -234,7 +236,7 @@ class [[nodiscard("co_await it")]] packet_connected_operation final : public wai
     bool await_suspend(std::coroutine_handle<Promise> frame) {
         return start(frame, *frame.promise().context, limit_,
                      of_ ? &of_->connected_waiters : nullptr,
-                     !of_ || of_->has_connected_or_ended());
+                     !of_ || of_->has_connected() || of_->has_ended());
     }
     status await_resume() const;
 
