@@ -170,6 +170,10 @@ class port {
     /// Makes a turn that waits, or the next one that would, return. Any thread; async-signal-safe.
     void wake() noexcept;
     [[nodiscard]] bool is_called_from_its_thread() const noexcept;
+    /// The port belongs to whichever thread uses it next; that it does so after this call is for
+    /// the caller to see to. REQUIRES: on epoll and without workers (an io_uring has one thread for
+    /// good); no datagram of it is held.
+    void let_go_of_thread() noexcept;
 
     // --- receiving ---
 

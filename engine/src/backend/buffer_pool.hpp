@@ -86,6 +86,8 @@ class buffer_pool {
         QUOIT_DEBUG_ASSERT(leases_[buffer].count > 0, "a buffer nobody holds was retained");
         ++leases_[buffer].count;
     }
+    /// The port's thread is whichever uses the pool next.
+    void let_go_of_thread() noexcept { port_thread_ = {}; }
     /// The last release gives the buffer back to the worker.
     void release(std::uint32_t buffer) noexcept {
         assert_port_thread();

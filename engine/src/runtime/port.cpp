@@ -273,6 +273,8 @@ bool port::is_called_from_its_thread() const noexcept {
     return implementation_->is_called_from_its_thread();
 }
 
+void port::let_go_of_thread() noexcept { implementation_->let_go_of_thread(); }
+
 namespace {
 
 // Apart, so that receive() is short where there is a datagram.

@@ -71,6 +71,7 @@ class port::implementation final : private detail::event_sink {
         const std::thread::id owner = thread_.load(std::memory_order_relaxed);
         return owner == std::thread::id() || owner == std::this_thread::get_id();
     }
+    void let_go_of_thread() noexcept;
 
     // --- port_send.cpp ---
     status send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,

@@ -136,6 +136,17 @@ void port::implementation::belong_to_this_thread() noexcept {
     }
 }
 
+void port::implementation::let_go_of_thread() noexcept {
+    QUOIT_DEBUG_ASSERT(capabilities_.backend == backend::epoll && is_inline(),
+                       "a port that belongs to one thread was let go of");
+    for (const auto& worker : workers_) {
+        for (std::size_t i = 0; i < detail::buffer_class_count; ++i)
+            worker->pool(static_cast<detail::buffer_class>(i)).let_go_of_thread();
+    }
+    // Relaxed: what orders the two threads is the caller's.
+    thread_.store(std::thread::id(), std::memory_order_relaxed);
+}
+
 void port::implementation::sleep_until_woken(clock::time_point deadline) noexcept {
     // Before the sleep is published, never after: a wake-up behind it must not be lost.
     detail::system::event_clear(waker_->descriptor());
