@@ -234,7 +234,7 @@ template <class Body>
 status packet_server_core::write_to(connection& one, const Body& body) {
     status written = on().write(one.id, body);
     one.refused_size =
-        written == errc::would_block ? body.size() + packet_header_size(options_.framing) : 0;
+        written == errc::would_block ? body.size() + wire_overhead(options_.framing) : 0;
     if (!written && written == errc::slow_peer) ring_.push_back(one);  // it has ended
     return written;
 }
@@ -336,8 +336,8 @@ bool packet_server_core::has_room(const packet_peer& peer, std::size_t body_size
     const connection* const one = find(peer);
     if (one == nullptr || !on().is_connected(one->id)) return true;
     const std::size_t waiting = on().write_queue_size(one->id);
-    return waiting == 0 || waiting + packet_header_size(options_.framing) + body_size <=
-                               options_.write_queue_size_max;
+    return waiting == 0 ||
+           waiting + wire_overhead(options_.framing) + body_size <= options_.write_queue_size_max;
 }
 
 void packet_server_core::hold(const packet_peer& peer) noexcept {

@@ -8,7 +8,7 @@
 namespace quoit::detail {
 
 /// Bytes in front of each body.
-[[nodiscard]] constexpr std::size_t packet_header_size(packet_framing framing) noexcept {
+[[nodiscard]] constexpr std::size_t wire_overhead(packet_framing framing) noexcept {
     return framing == packet_framing::packetsocket ? 8 : 4;
 }
 

@@ -153,7 +153,8 @@ class packet_server {
 /// One connection to a server, or the attempt to make one. It connects in the background: what is
 /// written meanwhile goes out when it has come about (up to write_queue_size_max, then
 /// errc::would_block), and is dropped and counted when it has not. Why not is no exception but the
-/// end of the connection: read(), wait_connected() and write() answer accordingly, again and again.
+/// end of the connection: what read() and wait_connected() answer, again and again. Closed, or
+/// destroyed, while it connects and has something to send, it goes on to send that first.
 class packet_client {
   public:
     /// Closed.
@@ -203,8 +204,8 @@ class packet_client {
     [[nodiscard("co_await it")]] detail::packet_drain_operation drain() noexcept;
 
     // --- life ---
-    /// Gives up connecting, if it still does (what was written is dropped then). Wakes every read
-    /// that waits. Idempotent.
+    /// Gives up connecting, unless something is written already. Wakes every read that waits.
+    /// Idempotent.
     void close() noexcept;
     /// As close(), but drops what is queued, and closes now.
     void abort() noexcept;
@@ -236,7 +237,8 @@ class packet_client {
                                                               packet_options options = {});
 /// The handle, at once; it connects in the background: of a name to the first of its addresses that
 /// accepts. Errors: only what is known before anybody is asked (errc::invalid_option,
-/// errc::invalid_address, a local address that cannot be had, too many open sockets).
+/// errc::invalid_address, a local address that cannot be had, too many open sockets); where a name
+/// is to be resolved first, part of that is found out later, and told as a refusal is.
 [[nodiscard]] task<result<packet_client>> open_packet_connection(host_port where,
                                                                  packet_options options = {});
 

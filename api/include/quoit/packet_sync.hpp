@@ -15,10 +15,10 @@
 // lock: read() and write() never wait for an update(), and what they leave is taken by the next.
 //
 // Bounds, for each peer: packet_options::write_queue_size_max of what write() has left, and as much
-// again of what the engine has; then write() answers errc::would_block (with slow_peer::drop and
-// slow_peer::close that comes about only when update() is not called: what is slow is the peer).
-// packet_options::read_queue_size_max of what read() has not taken, and as much again in the
-// engine; then the peer waits.
+// again in the engine; then write() answers errc::would_block. What it took waits until the engine
+// has room for it, and is not dropped for a peer that is slow; with slow_peer::close that peer is
+// closed. packet_options::read_queue_size_max of what read() has not taken, and as much again in
+// the engine; then the peer waits.
 //
 // Life: close() flushes what was written, for a second at most, and frees the port; what was
 // received stays readable. open() again afterwards starts anew. Handles move; one that was moved
@@ -122,8 +122,8 @@ class packet_server {
     void close() noexcept;
     [[nodiscard]] bool is_open() const noexcept;
 
-    /// As update() last saw it; also after close(). What write() has left and update() has not
-    /// taken yet is not in it.
+    /// As update() last saw it; also after close(). What waits between write() and the engine is
+    /// not in it yet.
     [[nodiscard]] packet_stats stats() const;
 
   private:
