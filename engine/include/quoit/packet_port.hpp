@@ -20,9 +20,10 @@
 //
 // A stream that ended or failed stays until it is closed and released; release() alone closes too.
 //
-// close() is polite: no more packets are delivered, what is queued is flushed, the end is sent
-// (FIN), and the descriptor stays until the peer has ended too, so that what is on its way to it is
-// not destroyed by a reset: at most one second after the last byte that it took. abort() is not.
+// close() is polite: nothing more is received (what was stays readable until release()), what is
+// queued is flushed, the end is sent (FIN), and the descriptor stays until the peer has ended too,
+// so that what is on its way to it is not destroyed by a reset: at most one second after the last
+// byte that it took. abort() is not.
 //
 // Threads, forks: as port. Errors: every call answers errc::closed for a stale id.
 #pragma once

@@ -337,7 +337,6 @@ void port::implementation::packets::drop_unread(stream& one) noexcept {
 void port::implementation::packets::close(stream& one) noexcept {
     if (one.is_closing || port_.is_forked()) return;
     one.is_closing = true;
-    drop_unread(one);
     one.has_readable = true;  // the end is something to read
     list(one);
     if (!one.end) one.end = errc::closed;
@@ -679,6 +678,7 @@ void port::implementation::packets::release(packet_stream_id id) noexcept {
     stream* const one = find(id);
     if (one == nullptr) return;
     abort(*one, errc::closed);
+    drop_unread(*one);
     one->is_released = true;
     free_if_done(*one);
 }
