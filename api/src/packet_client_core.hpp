@@ -15,6 +15,7 @@
 // Thread safety: none; the loop's thread.
 #pragma once
 
+#include <quoit/detail/idle_watch.hpp>
 #include <quoit/detail/packet_endpoint.hpp>
 #include <quoit/detail/timer_queue.hpp>
 #include <quoit/packet_options.hpp>
@@ -22,7 +23,6 @@
 #include <quoit/payload.hpp>
 #include <quoit/spawn.hpp>
 
-#include "idle_watch.hpp"
 #include "open_request.hpp"
 #include "packet_peer_state.hpp"
 

@@ -18,13 +18,13 @@
 // Thread safety: none; the loop's thread.
 #pragma once
 
+#include <quoit/detail/idle_watch.hpp>
 #include <quoit/detail/packet_endpoint.hpp>
 #include <quoit/detail/timer_queue.hpp>
 #include <quoit/packet_options.hpp>
 #include <quoit/packet_stats.hpp>
 #include <quoit/payload.hpp>
 
-#include "idle_watch.hpp"
 #include "packet_peer_state.hpp"
 
 #include <cstddef>
