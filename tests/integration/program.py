@@ -120,12 +120,13 @@ def bind_text(host, port=0):
 
 class Echo:
     """A running `quoit echo`. Use with `with`; stop() ends it and reads its report."""
+    command = ("echo",)
 
     def __init__(self, host="127.0.0.1", backend="auto", workers=0, arguments=()):
         self._directory = tempfile.TemporaryDirectory()
         self._json = os.path.join(self._directory.name, "echo.json")
         self.process = subprocess.Popen(
-            [quoit, "echo", "--bind", bind_text(host), "--backend", backend, "--workers",
+            [quoit, *self.command, "--bind", bind_text(host), "--backend", backend, "--workers",
              str(workers), "--json", self._json, *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.first_line = read_line(self.process)
@@ -153,6 +154,11 @@ class Echo:
             with open(self._json, encoding="utf-8") as file:
                 report = json.load(file)
         return self.process.returncode, out.decode(), err.decode(), report
+
+
+class PacketServer(Echo):
+    """A running `quoit packets serve`."""
+    command = ("packets", "serve")
 
 
 def read_line(process, stream=None):
@@ -202,4 +208,16 @@ def check_ledger(test, ledger):
                      received["waiting"])
     test.assertEqual(sent["accepted"],
                      sent["sent"] + sent["waiting"] + sent["errors"] + sent["dropped"])
+    test.assertEqual(ledger["unexplained"], 0)
+
+
+def check_packet_ledger(test, ledger):
+    """The three identities of packets over TCP, from the figures themselves."""
+    received, sent, connections = ledger["received"], ledger["sent"], ledger["connections"]
+    test.assertEqual(received["packets"],
+                     received["delivered"] + received["waiting"] + received["abandoned"])
+    test.assertEqual(sent["accepted"], sent["sent"] + sent["waiting"] + sent["dropped"])
+    test.assertEqual(connections["made"],
+                     sum(connections[how] for how in ("open", "ended", "reset", "framing", "slow",
+                                                      "timed_out", "closed")))
     test.assertEqual(ledger["unexplained"], 0)

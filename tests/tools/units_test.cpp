@@ -80,7 +80,7 @@ TEST(units, AnErrorNamesTheTextAndWhatWasExpected) {
               "\"5x\": expected a number and its unit (us, ms, s, m or h), such as 250ms or 5s");
     EXPECT_EQ(parse_count("65", 0, 64).error(), "\"65\": expected a whole number from 0 to 64");
     EXPECT_EQ(parse_size("39", 40, 100).error(),
-              "\"39\": expected bytes (K is 1024) from 40 to 100");
+              "\"39\": expected bytes (K is 1024, M 1024 K) from 40 to 100");
 }
 
 TEST(units, AQuotedTextIsOneLineWhateverIsInIt) {

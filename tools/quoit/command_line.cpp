@@ -23,8 +23,9 @@ constexpr std::uint32_t ipv4_payload_size_max = 65'507;
 
 constexpr const char* main_footer =
     "Exit codes: 0 well, 1 it could not be done, 2 the command line is wrong,\n"
-    "3 (load) no reply came.\n"
-    "More: quoit echo --help, quoit load --help";
+    "3 (load) no reply came, (packets send) answers are missing.\n"
+    "More: quoit echo --help, quoit load --help, quoit packets serve --help,\n"
+    "quoit packets send --help";
 
 constexpr const char* echo_footer =
     "Durations have a unit: 90us, 250ms, 5s, 1m, 2h.\n"
@@ -66,6 +67,45 @@ constexpr const char* load_footer =
     "\n"
     "Exit codes: 0 replies came, 1 it could not be done, 2 usage, 3 no reply came";
 
+constexpr const char* packets_footer =
+    "More: quoit packets serve --help, quoit packets send --help";
+
+constexpr const char* packets_serve_footer =
+    "Framings: packetsocket is \"#!?&\" and the length as 4 bytes, little-endian;\n"
+    "little_endian and big_endian are the length alone. Both ends must use the same.\n"
+    "Durations have a unit: 90us, 250ms, 5s, 1m, 2h. Sizes are bytes and may have one:\n"
+    "64, 16K, 16M.\n"
+    "SIGINT and SIGTERM end it: it answers what it has, and reports. A peer whose answers\n"
+    "nobody reads has 1 MiB of them wait; further ones are refused and counted.\n"
+    "\n"
+    "The JSON object has backend, workers, addresses, framing, packet_size_max, seconds,\n"
+    "cpu_seconds, answers_refused (refused at the call, so not accepted in the ledger),\n"
+    "ledger (received, sent, connections, unexplained) and engine as in quoit echo. With\n"
+    "--json - it is the last thing on standard output, and the report goes to standard\n"
+    "error.\n"
+    "\n"
+    "Example: on every interface, each packet comes back behind \"you said: \"\n"
+    "  quoit packets serve --bind :4200 --prefix 'you said: '\n"
+    "\n"
+    "Exit codes: 0 it served, 1 it could not (address in use, ...), 2 usage";
+
+constexpr const char* packets_send_footer =
+    "Each line is a packet, without its newline; whatever else is in it is sent as it is.\n"
+    "The answers are on standard output, each with a newline. It ends when as many came as\n"
+    "were sent and the input is at its end. 1024 packets at most are unanswered: then no\n"
+    "more is read. --timeout is for connecting, and for each answer that is due.\n"
+    "Framings, sizes and durations: as in quoit packets serve.\n"
+    "\n"
+    "The JSON object has target, backend, workers, framing, packet_size_max, sent, received,\n"
+    "reason (why answers are missing, or null), seconds, and ledger and engine as in quoit\n"
+    "packets serve. With --json - it comes behind the answers.\n"
+    "\n"
+    "Example: two packets and their answers\n"
+    "  printf 'one\\ntwo\\n' | quoit packets send --target 127.0.0.1:4200\n"
+    "\n"
+    "Exit codes: 0 everything was answered, 1 it could not be done, 2 usage,\n"
+    "3 answers are missing";
+
 // The options as text; what they mean is decided afterwards, so that all errors read alike.
 struct raw_options {
     std::string bind = "127.0.0.1:9999";
@@ -79,6 +119,18 @@ struct raw_options {
     std::string backend = "auto";
     std::string offload = "on";
     bool busy_poll = false;
+    std::string json;
+};
+struct raw_packet_options {
+    std::string bind = "127.0.0.1:4200";
+    std::string target;
+    std::string prefix;
+    std::string backend = "auto";
+    std::string workers = "0";
+    std::string framing = "packetsocket";
+    std::string size_max = "16M";
+    std::string duration;
+    std::string timeout = "10s";
     std::string json;
 };
 
@@ -99,6 +151,15 @@ offload offload_of(std::string_view text) {
     if (text == "on") return offload::on;
     if (text == "off") return offload::off;
     throw usage_error("--offload " + quoted(text) + ": expected on or off");
+}
+
+packet_framing framing_of(std::string_view text) {
+    for (const packet_framing one : {packet_framing::packetsocket, packet_framing::little_endian,
+                                     packet_framing::big_endian}) {
+        if (text == to_string(one)) return one;
+    }
+    throw usage_error("--framing " + quoted(text) +
+                      ": expected packetsocket, little_endian or big_endian");
 }
 
 waiting waiting_of(const raw_options& raw) {
@@ -163,6 +224,41 @@ load_command load_command_of(const raw_options& raw) {
     settings.backend = backend_of(raw.backend);
     settings.offload = offload_of(raw.offload);
     settings.waiting = waiting_of(raw);
+    asked.json = raw.json;
+    return asked;
+}
+
+packet_settings packet_settings_of(const raw_packet_options& raw) {
+    return {
+        .backend = backend_of(raw.backend),
+        .worker_count = value_of("--workers", parse_count(raw.workers, 0, worker_count_max)),
+        .framing = framing_of(raw.framing),
+        .packet_size_max = value_of("--size-max", parse_size(raw.size_max, 1, packet_size_limit))};
+}
+
+packets_serve_command packets_serve_command_of(const raw_packet_options& raw) {
+    packets_serve_command asked;
+    asked.settings.bind = checked_bind(raw.bind);
+    asked.settings.common = packet_settings_of(raw);
+    asked.settings.prefix = raw.prefix;
+    if (!raw.duration.empty()) {
+        asked.settings.duration = value_of("--duration", parse_duration(raw.duration));
+    }
+    asked.json = raw.json;
+    return asked;
+}
+
+packets_send_command packets_send_command_of(const raw_packet_options& raw) {
+    constexpr auto timeout_max = std::chrono::hours(1);  // as packet_options::connect_timeout
+    packets_send_command asked;
+    asked.settings.target = target_of(raw.target);
+    asked.settings.common = packet_settings_of(raw);
+    asked.settings.timeout = value_of("--timeout", parse_duration(raw.timeout));
+    if (asked.settings.timeout < std::chrono::milliseconds(1) ||
+        asked.settings.timeout > timeout_max) {
+        throw usage_error("--timeout " + program::quoted(raw.timeout) +
+                          ": expected from 1ms to 1h");
+    }
     asked.json = raw.json;
     return asked;
 }
@@ -234,16 +330,65 @@ CLI::App* add_load(CLI::App& app, raw_options& raw) {
     return load;
 }
 
+void add_common(CLI::App& to, raw_packet_options& raw) {
+    add(to, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
+    add(to, "--workers", raw.workers, "Threads that do the I/O; 0: the program's own does", "N")
+        ->capture_default_str();
+    add(to, "--framing", raw.framing, "packetsocket, little_endian or big_endian", "NAME")
+        ->capture_default_str();
+    add(to, "--size-max", raw.size_max, "Bytes of the longest packet, at most 1024M", "SIZE")
+        ->capture_default_str();
+    add(to, "--json", raw.json, "Write the report as JSON as well; - is standard output", "FILE");
+}
+
+CLI::App* add_packets_serve(CLI::App& packets, raw_packet_options& raw) {
+    CLI::App* const serve =
+        packets.add_subcommand("serve", "Send every packet back to where it came from");
+    add(*serve, "--bind", raw.bind, "Where to listen; :PORT is every interface", "ADDRESS:PORT")
+        ->capture_default_str();
+    serve->add_option("--prefix", raw.prefix, "What stands before each answer")
+        ->type_name("TEXT")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    add_common(*serve, raw);
+    add(*serve, "--duration", raw.duration, "End after this time; without it: on a signal", "TIME");
+    serve->footer(packets_serve_footer);
+    return serve;
+}
+
+CLI::App* add_packets_send(CLI::App& packets, raw_packet_options& raw) {
+    CLI::App* const send =
+        packets.add_subcommand("send", "Send standard input line by line, print the answers");
+    add(*send, "--target", raw.target, "The server", "ADDRESS:PORT")->required();
+    add(*send, "--timeout", raw.timeout, "How long to wait for an answer", "TIME")
+        ->capture_default_str();
+    add_common(*send, raw);
+    send->footer(packets_send_footer);
+    return send;
+}
+
+// The one whose options were being parsed.
+const CLI::App& innermost(const CLI::App& app) {
+    const auto parsed = app.get_subcommands();
+    return parsed.empty() ? app : innermost(*parsed.front());
+}
+
 }  // namespace
 
 command parse_command_line(int argument_count, const char* const* arguments) {
-    CLI::App app("quoit: a UDP datagram engine for Linux. An echo server and a load for it.",
-                 "quoit");
+    CLI::App app(
+        "quoit: a UDP datagram engine for Linux. An echo server and a load for it, and both\n"
+        "ends of packets over TCP.",
+        "quoit");
     app.set_version_flag("--version", "quoit " + std::string(version_string));
     app.footer(main_footer);
     raw_options raw;
     CLI::App* const echo = add_echo(app, raw);
     CLI::App* const load = add_load(app, raw);
+    raw_packet_options raw_packets;
+    CLI::App* const packets = app.add_subcommand("packets", "Packets over TCP: serve, send");
+    CLI::App* const serve = add_packets_serve(*packets, raw_packets);
+    CLI::App* const send = add_packets_send(*packets, raw_packets);
+    packets->require_subcommand(0, 1)->footer(packets_footer);
     app.require_subcommand(0, 1);
     try {
         app.parse(argument_count, arguments);
@@ -252,7 +397,7 @@ command parse_command_line(int argument_count, const char* const* arguments) {
     } catch (const CLI::CallForVersion& version) {
         return print_command{std::string(version.what()) + "\n"};
     } catch (const CLI::ArgumentMismatch& wrong) {
-        throw usage_error(words_of(wrong, load->parsed() ? *load : *echo));
+        throw usage_error(words_of(wrong, innermost(app)));
     } catch (const CLI::ParseError& wrong) {
         throw usage_error(wrong.what());
     }
@@ -261,7 +406,10 @@ command parse_command_line(int argument_count, const char* const* arguments) {
         if (raw.duration.empty()) raw.duration = "2s";
         return load_command_of(raw);
     }
-    throw usage_error("expected a subcommand: echo or load");
+    if (serve->parsed()) return packets_serve_command_of(raw_packets);
+    if (send->parsed()) return packets_send_command_of(raw_packets);
+    if (packets->parsed()) throw usage_error("packets: expected a subcommand: serve or send");
+    throw usage_error("expected a subcommand: echo, load or packets");
 }
 
 }  // namespace quoit::program

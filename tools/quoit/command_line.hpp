@@ -7,6 +7,8 @@
 
 #include "echo.hpp"
 #include "load.hpp"
+#include "packets_send.hpp"
+#include "packets_serve.hpp"
 
 #include <string>
 #include <variant>
@@ -25,7 +27,16 @@ struct load_command {
     load_settings settings;
     std::string json;
 };
-using command = std::variant<print_command, echo_command, load_command>;
+struct packets_serve_command {
+    packets_serve_settings settings;
+    std::string json;
+};
+struct packets_send_command {
+    packets_send_settings settings;
+    std::string json;
+};
+using command = std::variant<print_command, echo_command, load_command, packets_serve_command,
+                             packets_send_command>;
 
 [[nodiscard]] command parse_command_line(int argument_count, const char* const* arguments);
 

@@ -2,6 +2,7 @@
 #include "echo.hpp"
 
 #include "failure.hpp"
+#include "process_time.hpp"
 
 #include <quoit/quoit.hpp>
 
@@ -9,7 +10,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <csignal>
 
 namespace quoit::program {
@@ -22,15 +22,6 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t receive_buffer_size = 4U << 20U;
 // How long replies may take to leave after the end.
 constexpr auto flush_limit = 5s;
-
-std::chrono::microseconds cpu_time() {
-    struct rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const auto time = [](const timeval& t) {
-        return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
-    };
-    return time(usage.ru_utime) + time(usage.ru_stime);
-}
 
 void print_listening(const udp_server& server, std::uint32_t worker_count) {
     std::string where;
@@ -100,7 +91,7 @@ echo_result run_echo(const echo_settings& settings) {
     echo_result result = made->run(serve(settings));
     result.worker_count = settings.worker_count;
     result.offload = settings.offload;
-    result.cpu_time = cpu_time();
+    result.cpu_time = process_time();
     result.engine = made->engine_stats();
     result.capabilities = made->capabilities();
     return result;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The program quoit: an echo server and a load for it, to watch the engine work.
+// The program quoit: an echo server and a load for it, and both ends of packets over TCP, to watch
+// the engine work.
 #include "command_line.hpp"
 #include "failure.hpp"
 #include "json_output.hpp"
@@ -11,6 +12,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 
 #include <fmt/format.h>
@@ -32,11 +34,14 @@ void print_report(const std::string& text, const json_output& json) {
     if (std::fflush(to) != 0) throw run_error("cannot write the report");
 }
 
-exit_code checked(const quoit::stats& ledger, exit_code otherwise, std::string_view where) {
+// Of a ledger of datagrams, or of packets.
+template <class Ledger>
+exit_code checked(const Ledger& ledger, exit_code otherwise, std::string_view where) {
     if (ledger.unexplained() == 0) return otherwise;
-    complain(where, fmt::format("warning: the ledger cannot account for {} datagrams, which is a "
-                                "defect of quoit",
-                                ledger.unexplained()));
+    complain(where, fmt::format("warning: the ledger cannot account for {} {}, which is a defect "
+                                "of quoit",
+                                ledger.unexplained(),
+                                std::is_same_v<Ledger, quoit::stats> ? "datagrams" : "packets"));
     return exit_code::failure;
 }
 
@@ -69,9 +74,33 @@ exit_code run(const load_command& asked) {
     return checked(result.ledger, exit_code::no_reply, "quoit load");
 }
 
+exit_code run(const packets_serve_command& asked) {
+    json_output json(asked.json);
+    const packets_serve_result result = run_packets_serve(asked.settings);
+    print_report(to_text(result), json);
+    json.write(to_json(result));
+    return checked(result.ledger, exit_code::success, "quoit packets serve");
+}
+
+// No report but the answers, so that it can stand in a pipe.
+exit_code run(const packets_send_command& asked) {
+    json_output json(asked.json);
+    const packets_send_result result = run_packets_send(asked.settings);
+    json.write(to_json(asked.settings, result));
+    if (result.is_complete()) {
+        return checked(result.ledger, exit_code::success, "quoit packets send");
+    }
+    complain("quoit packets send",
+             fmt::format("{} of {} answers came from {}: {}", result.received, result.sent,
+                         asked.settings.target.to_string(), result.reason));
+    return checked(result.ledger, exit_code::no_reply, "quoit packets send");
+}
+
 std::string_view name_of(const command& asked) {
     if (std::holds_alternative<echo_command>(asked)) return "quoit echo";
     if (std::holds_alternative<load_command>(asked)) return "quoit load";
+    if (std::holds_alternative<packets_serve_command>(asked)) return "quoit packets serve";
+    if (std::holds_alternative<packets_send_command>(asked)) return "quoit packets send";
     return "quoit";
 }
 

@@ -87,6 +87,39 @@ json json_of(const engine_stats& engine) {
             {"buffers_held", engine.buffers_held}};
 }
 
+json json_of(const packet_stats& ledger) {
+    const packet_stats::receives& received = ledger.received;
+    const packet_stats::sends& sent = ledger.sent;
+    const packet_stats::ends& connections = ledger.connections;
+    return {{"received",
+             {{"packets", received.packets},
+              {"bytes", received.bytes},
+              {"delivered", received.delivered},
+              {"waiting", received.waiting},
+              {"abandoned", received.abandoned},
+              {"bytes_discarded", received.bytes_discarded}}},
+            {"sent",
+             {{"accepted", sent.accepted},
+              {"sent", sent.sent},
+              {"bytes", sent.bytes},
+              {"waiting", sent.waiting},
+              {"dropped", sent.dropped},
+              {"dropped_slow", sent.dropped_slow},
+              {"blocked", sent.blocked}}},
+            {"connections",
+             {{"made", connections.made},
+              {"open", connections.open},
+              {"ended", connections.ended},
+              {"reset", connections.reset},
+              {"framing", connections.framing},
+              {"slow", connections.slow},
+              {"timed_out", connections.timed_out},
+              {"closed", connections.closed},
+              {"failed", connections.failed},
+              {"accept_errors", connections.accept_errors}}},
+            {"unexplained", ledger.unexplained()}};
+}
+
 json json_of(const histogram& round_trips) {
     if (round_trips.count() == 0) return nullptr;
     return {{"p50", round_trips.quantile(0.5).count()},
@@ -94,6 +127,13 @@ json json_of(const histogram& round_trips) {
             {"p99", round_trips.quantile(0.99).count()},
             {"p99.9", round_trips.quantile(0.999).count()},
             {"max", round_trips.max().count()}};
+}
+
+json json_of(const std::vector<address>& addresses) {
+    json texts = json::array();
+    for (const address& one : addresses)
+        texts.push_back(one.to_string());
+    return texts;
 }
 
 template <class T>
@@ -126,12 +166,26 @@ std::string round_trips_as_text(const histogram& round_trips) {
         format_duration(round_trips.max()));
 }
 
-std::string engine_as_text(const engine_stats& engine, std::uint64_t datagrams) {
-    const double per_thousand = datagrams == 0 ? 0
-                                               : 1000 * static_cast<double>(engine.system_calls) /
-                                                     static_cast<double>(datagrams);
+// `messages`: how many datagrams, or packets.
+std::string engine_as_text(const engine_stats& engine, std::uint64_t number,
+                           std::string_view messages) {
+    const double per_thousand =
+        number == 0 ? 0
+                    : 1000 * static_cast<double>(engine.system_calls) / static_cast<double>(number);
     return fmt::format("{} turns, {}", engine.turns, count(engine.system_calls, "system call")) +
-           (datagrams == 0 ? "\n" : fmt::format(" ({:.0f} per 1000 datagrams)\n", per_thousand));
+           (number == 0 ? "\n" : fmt::format(" ({:.0f} per 1000 {})\n", per_thousand, messages));
+}
+
+// "echoed 5 datagrams in 2.00 s, CPU time 10 ms (2000 ns per datagram)"
+std::string echoed_as_text(std::uint64_t sent, std::uint64_t served, std::string_view what,
+                           std::chrono::nanoseconds running_time, std::chrono::nanoseconds cpu) {
+    std::string text = fmt::format("echoed {} in {}, CPU time {}", count(sent, what),
+                                   format_duration(running_time), format_duration(cpu));
+    if (served > 0) {
+        text += fmt::format(" ({:.0f} ns per {})",
+                            static_cast<double>(cpu.count()) / static_cast<double>(served), what);
+    }
+    return text + "\n";
 }
 
 // Whether trains arrived whole, and left so.
@@ -155,13 +209,9 @@ std::string trains_as_text(offload asked, const capabilities& had, const stats& 
 
 std::string to_text(const echo_result& result) {
     const std::uint64_t served = result.ledger.received.delivered;
-    const double cpu_ns = static_cast<double>(std::chrono::nanoseconds(result.cpu_time).count());
-    return fmt::format("echoed {} in {}, CPU time {}", count(result.ledger.sent.sent, "datagram"),
-                       format_duration(result.running_time), format_duration(result.cpu_time)) +
-           (served == 0 ? "\n"
-                        : fmt::format(" ({:.0f} ns per datagram)\n",
-                                      cpu_ns / static_cast<double>(served))) +
-           engine_as_text(result.engine, served) +
+    return echoed_as_text(result.ledger.sent.sent, served, "datagram", result.running_time,
+                          result.cpu_time) +
+           engine_as_text(result.engine, served, "datagrams") +
            trains_as_text(result.offload, result.capabilities, result.ledger) +
            fmt::format("replies refused at the call {}\n{}\n", result.refused,
                        result.ledger.to_string());
@@ -194,15 +244,21 @@ std::string to_text(const load_settings& settings, const load_result& result) {
     return text + "the client's ledger:\n" + result.ledger.to_string() + "\n";
 }
 
+std::string to_text(const packets_serve_result& result) {
+    const std::uint64_t served = result.ledger.received.delivered;
+    return echoed_as_text(result.ledger.sent.sent, served, "packet", result.running_time,
+                          result.cpu_time) +
+           engine_as_text(result.engine, served, "packets") +
+           fmt::format("answers refused at the call {}\n{}\n", result.refused,
+                       result.ledger.to_string());
+}
+
 std::string to_json(const echo_result& result) {
-    json addresses = json::array();
-    for (const address& one : result.addresses)
-        addresses.push_back(one.to_string());
     const json object{{"program", "quoit echo"},
                       {"version", version_string},
                       {"backend", to_string(result.capabilities.backend)},
                       {"workers", result.worker_count},
-                      {"addresses", addresses},
+                      {"addresses", json_of(result.addresses)},
                       {"offload", result.offload != offload::off},
                       {"seconds", seconds_of(result.running_time)},
                       {"cpu_seconds", seconds_of(result.cpu_time)},
@@ -239,6 +295,41 @@ std::string to_json(const load_settings& settings, const load_result& result) {
                       {"seconds", seconds_of(result.sending_time)},
                       {"rate", result.received_per_second()},
                       {"rtt_ns", json_of(result.round_trips)},
+                      {"ledger", json_of(result.ledger)},
+                      {"engine", json_of(result.engine)}};
+    return object.dump(json_indent);
+}
+
+std::string to_json(const packets_serve_result& result) {
+    const packet_settings& settings = result.settings;
+    const json object{{"program", "quoit packets serve"},
+                      {"version", version_string},
+                      {"backend", to_string(result.capabilities.backend)},
+                      {"workers", settings.worker_count},
+                      {"addresses", json_of(result.addresses)},
+                      {"framing", to_string(settings.framing)},
+                      {"packet_size_max", settings.packet_size_max},
+                      {"seconds", seconds_of(result.running_time)},
+                      {"cpu_seconds", seconds_of(result.cpu_time)},
+                      {"answers_refused", result.refused},
+                      {"ledger", json_of(result.ledger)},
+                      {"engine", json_of(result.engine)}};
+    return object.dump(json_indent);
+}
+
+std::string to_json(const packets_send_settings& settings, const packets_send_result& result) {
+    const packet_settings& common = settings.common;
+    const json object{{"program", "quoit packets send"},
+                      {"version", version_string},
+                      {"target", settings.target.to_string()},
+                      {"backend", to_string(result.capabilities.backend)},
+                      {"workers", common.worker_count},
+                      {"framing", to_string(common.framing)},
+                      {"packet_size_max", common.packet_size_max},
+                      {"sent", result.sent},
+                      {"received", result.received},
+                      {"reason", or_null(!result.is_complete(), result.reason)},
+                      {"seconds", seconds_of(result.running_time)},
                       {"ledger", json_of(result.ledger)},
                       {"engine", json_of(result.engine)}};
     return object.dump(json_indent);

@@ -28,7 +28,7 @@ constexpr std::array<unit, 5> duration_units{{
     {"h", 3600e9},
 }};
 constexpr std::array<unit, 3> rate_units{{{"", 1}, {"k", 1e3}, {"M", 1e6}}};
-constexpr std::array<unit, 2> size_units{{{"", 1}, {"K", 1024}}};
+constexpr std::array<unit, 3> size_units{{{"", 1}, {"K", 1024}, {"M", 1024 * 1024}}};
 constexpr std::array<unit, 1> count_units{{{"", 1}}};
 
 constexpr std::string_view digits_and_point = "0123456789.";
@@ -98,7 +98,7 @@ parsed<double> parse_rate(std::string_view text) {
 }
 
 parsed<std::uint32_t> parse_size(std::string_view text, std::uint32_t min, std::uint32_t max) {
-    return parse_whole(text, size_units, "bytes (K is 1024)", min, max);
+    return parse_whole(text, size_units, "bytes (K is 1024, M 1024 K)", min, max);
 }
 
 parsed<std::uint32_t> parse_count(std::string_view text, std::uint32_t min, std::uint32_t max) {

@@ -5,7 +5,7 @@
 //   durations  250ms, 5s, 1.5m    us, ms, s, m, h; a bare number is refused, since nobody knows
 //                                 which of them was meant
 //   rates      1000, 250k, 1.5M   per second; k is 10^3, M is 10^6
-//   sizes      64, 1400, 16K      bytes; K is 1024
+//   sizes      64, 1400, 16K, 1M  bytes; K is 1024, M 1024 K
 //   counts     64                 whole numbers, no unit
 //
 // Decimal fractions are taken where the result makes sense. Signs, exponents, spaces, "inf" and
