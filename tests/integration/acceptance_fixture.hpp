@@ -14,7 +14,8 @@
 // to come about on the way is waited for by turning the loop, until `patience` is over.
 //
 // What every case checks without asking for it: the loop runs on the backend that was named; at
-// rest the ledger explains every datagram, no receive buffer is held and no exception went unseen.
+// rest the ledgers explain every datagram and every packet, no receive buffer is held, no connection
+// is left open and no exception went unseen.
 //
 // QUOIT_REQUIRE_IO_URING=1 in the environment makes the lack of io_uring a failure instead of a
 // reason to skip. Without QUOIT_HAS_IO_URING the parameters of io_uring do not exist.
@@ -354,7 +355,8 @@ inline void expect_at_rest(loop& of) {
     const auto is_at_rest = [&] {
         const stats ledger = of.stats();
         return ledger.unexplained() == 0 && ledger.sent.waiting == 0 && ledger.leases_held == 0 &&
-               of.engine_stats().buffers_held == 0;
+               of.engine_stats().buffers_held == 0 && of.packet_stats().unexplained() == 0 &&
+               of.packet_stats().connections.open == 0;
     };
     const auto give_up_at = std::chrono::steady_clock::now() + patience;
     while (!is_at_rest() && std::chrono::steady_clock::now() < give_up_at)
@@ -362,6 +364,8 @@ inline void expect_at_rest(loop& of) {
     EXPECT_EQ(of.stats().unexplained(), 0U) << of.stats();
     EXPECT_EQ(of.stats().sent.waiting, 0U) << of.stats();
     EXPECT_EQ(of.stats().leases_held, 0U);
+    EXPECT_EQ(of.packet_stats().unexplained(), 0U) << of.packet_stats();
+    EXPECT_EQ(of.packet_stats().connections.open, 0U) << of.packet_stats();
     EXPECT_EQ(of.engine_stats().buffers_held, 0U);
     EXPECT_EQ(of.unobserved_exception_count(), 0U);
 }
