@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the example programs share: a network namespace, and running the programs.
 
-The examples listen on the port that their texts name, 9999. So that nobody else's program is in
+The examples listen on the ports that their texts name, 9999 and, for packets, 4200. So that nobody else's program is in
 the way, the tests run in a network namespace of their own where that is allowed. Everything that
 waits has a deadline; only processes started here are ended, by their id.
 """
@@ -17,8 +17,10 @@ import program
 from program import DEADLINE_S
 
 PORT = 9999
+PACKET_PORT = 4200
 GROUP = "228.0.0.5"
 NETWORK_ADDRESS, BROADCAST_ADDRESS = "192.0.2.1", "192.0.2.255"
+TCP_LISTEN = "0A"  # include/net/tcp_states.h
 INSIDE = "QUOIT_TEST_INSIDE_NAMESPACE"
 # Makes `lo` a network with a broadcast address and multicast.
 PREPARATION = (
@@ -89,13 +91,16 @@ def need_ipv6(test):
 
 
 def bound_sockets():
-    """The UDP sockets of this network namespace: what /proc/PID/fd calls each, and its port."""
+    """The UDP sockets and the listening TCP sockets of this network namespace: what /proc/PID/fd
+    calls each, and its port."""
     ports = {}
-    for family in ("udp", "udp6"):
+    for family in ("udp", "udp6", "tcp", "tcp6"):
         with contextlib.suppress(FileNotFoundError):  # no IPv6
             with open(f"/proc/net/{family}", encoding="ascii") as table:
                 for line in list(table)[1:]:
                     fields = line.split()
+                    if family.startswith("tcp") and fields[3] != TCP_LISTEN:
+                        continue
                     ports[f"socket:[{fields[9]}]"] = int(fields[1].split(":")[1], 16)
     return ports
 
@@ -133,9 +138,9 @@ def wait_until(condition, what):
 class Background:
     """A process in the background; ended by its id if it does not end by itself."""
 
-    def __init__(self, command, stdout=subprocess.PIPE, **options):
+    def __init__(self, command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options):
         self.name = os.path.basename(command[0])
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout,
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=stdout,
                                         stderr=subprocess.PIPE, **options)
 
     def __enter__(self):
@@ -149,7 +154,7 @@ class Background:
             # The kernel takes an io_uring apart, and lets go of its sockets, some time after the
             # end of its process (io_ring_exit_work() in io_uring/io_uring.c).
             wait_until(lambda: not held & bound_sockets().keys(), f"the port of {self.name} free")
-        for stream in (self.process.stdout, self.process.stderr):
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream:
                 stream.close()
 
@@ -165,6 +170,11 @@ class Background:
         except BaseException:
             self.__exit__()
             raise
+
+    def type(self, line):
+        """A line of its input. REQUIRES: stdin=subprocess.PIPE."""
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
     def line(self):
         """The next line of its output."""

@@ -16,14 +16,16 @@ import signal
 import socket
 import stat
 import struct
+import subprocess
 import tempfile
 import time
 import unittest
 
 import examples_support
-from examples_support import (BROADCAST_ADDRESS, GROUP, LINK_LOCAL, NETWORK_ADDRESS, PORT, Server,
-                              is_member, need_ipv6, need_namespace, peer, run,
+from examples_support import (BROADCAST_ADDRESS, GROUP, LINK_LOCAL, NETWORK_ADDRESS, PACKET_PORT,
+                              PORT, Server, is_member, need_ipv6, need_namespace, peer, run,
                               sockets_of_every_host, start, wait_until)
+from packet_framer import Framer
 from program import DEADLINE_S
 
 HERE = ("127.0.0.1", PORT)
@@ -252,6 +254,121 @@ def handles(pid, wanted):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         caught = next(line for line in status if line.startswith("SigCgt:"))
     return int(caught.split()[1], 16) >> (wanted - 1) & 1 == 1
+
+
+class Packets(Examples):
+    CLIENT_LINE = "[127.0.0.1] written before the connection exists"
+
+    def framer(self):
+        """A client that knows nothing of quoit."""
+        connection = socket.create_connection(("127.0.0.1", PACKET_PORT), DEADLINE_S)
+        return Framer(connection)
+
+    def test_what_is_typed_goes_to_every_client_and_what_they_say_is_printed(self):
+        with Server("packet_chat_server", port=PACKET_PORT, sockets=sockets_of_every_host(),
+                    stdin=subprocess.PIPE) as server, \
+                contextlib.ExitStack() as stack:
+            self.assertRegex(server.line(), rf"\Alistening on \S+:{PACKET_PORT}\Z")
+            clients = []
+            for _ in range(3):
+                clients.append(stack.enter_context(start("packet_chat_client")))
+                self.assertEqual(server.line(), self.CLIENT_LINE)
+            foreign = stack.enter_context(self.framer())
+            foreign.write("Grüße".encode(), b"")
+            self.assertEqual(server.line(), "[127.0.0.1] Grüße")
+            self.assertEqual(server.line(), "[127.0.0.1] ")
+            for line in ("one", "", "two words"):
+                server.type(line)
+                for client in clients:
+                    self.assertEqual(client.line(), f"[Server] {line}")
+                    self.assertEqual(server.line(), f"[127.0.0.1] <Client Echo> {line}")
+                self.assertEqual(foreign.read(), line.encode())
+            server.process.stdin.close()
+            for client in clients:
+                output, errors = client.end()
+                self.assertEqual((client.process.returncode, output), (0, ""))
+                self.assertRegex(errors, r"\A[^\n]+\n\Z")
+            self.assertIsNone(foreign.read())
+            foreign.connection.close()
+            server.process.stdin = None
+            self.assertEqual(server.end(), ("", ""))
+            self.assertEqual(server.process.returncode, 0)
+
+    def test_a_framer_that_says_no_packet_leaves_the_others_alone(self):
+        with Server("packet_chat_server", port=PACKET_PORT, sockets=sockets_of_every_host(),
+                    stdin=subprocess.PIPE) as server, self.framer() as good, \
+                self.framer() as bad:
+            server.line()
+            bad.connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(bad.connection.recv(1), b"")
+            good.write(b"unharmed")
+            self.assertEqual(server.line(), "[127.0.0.1] unharmed")
+            server.type("to all")
+            self.assertEqual(good.read(), b"to all")
+
+    def test_the_chat_clients_are_clients_of_a_foreign_server(self):
+        with socket.create_server(("127.0.0.1", PACKET_PORT)) as listener, \
+                start("packet_chat_client") as client:
+            listener.settimeout(DEADLINE_S)
+            with Framer(listener.accept()[0]) as server:
+                server.connection.settimeout(DEADLINE_S)
+                self.assertEqual(server.read(), b"written before the connection exists")
+                server.write(b"one", b"", b"x" * 100_000)
+                self.assertEqual(server.read(), b"<Client Echo> one")
+                self.assertEqual(server.read(), b"<Client Echo> ")
+                self.assertEqual(server.read(), b"<Client Echo> " + b"x" * 100_000)
+            output, _ = client.end()
+            self.assertTrue(output.startswith("[Server] one\n[Server] \n"), output[:100])
+
+    def test_a_chat_client_without_a_server_hears_of_it(self):
+        client = run("packet_chat_client")
+        self.assertEqual((client.returncode, client.stdout), (0, ""))
+        self.assertRegex(client.stderr, r"\A[^\n]*Connection refused\n\Z")
+
+    def test_the_polled_server_answers_several_and_a_foreign_framer(self):
+        with Server("packet_chat_polled", port=PACKET_PORT,
+                    sockets=sockets_of_every_host()) as server, self.framer() as one, \
+                self.framer() as other:
+            for step in range(5):
+                for word, framer in ((b"eins", one), (b"zwei", other)):
+                    body = b"%s %d" % (word, step)
+                    framer.write(body)
+                    self.assertEqual(framer.read(), body)
+                    self.assertEqual(server.line(), f"[127.0.0.1] {body.decode()}")
+            one.write(*(b"%d" % number for number in range(100)))
+            self.assertEqual([one.read() for _ in range(100)],
+                             [b"%d" % number for number in range(100)])
+            # The client of the coroutines talks to it as well.
+            with start("packet_chat_client") as client:
+                self.assertEqual(client.line(), "[Server] written before the connection exists")
+
+    def test_callbacks_pass_on_what_one_says_to_all_others(self):
+        with Server("protocol_packets", port=PACKET_PORT) as server, \
+                contextlib.ExitStack() as stack:
+            self.assertEqual(server.line(), f"listening on 127.0.0.1:{PACKET_PORT}")
+            framers = []
+            for _ in range(3):
+                framers.append(stack.enter_context(self.framer()))
+                self.assertEqual(server.line(),
+                                 f"{name_of(framers[-1].connection)} has come")
+            framers[0].write(b"hello", b"")
+            for other in framers[1:]:
+                self.assertEqual([other.read(), other.read()], [b"hello", b""])
+            framers[1].write(b"and you")
+            self.assertEqual(framers[0].read(), b"and you")
+            gone = name_of(framers[2].connection)
+            framers[2].connection.close()
+            self.assertEqual(server.line(), f"{gone} has gone")
+            wrong = name_of(framers[1].connection)
+            framers[1].connection.sendall(b"no packet")
+            self.assertRegex(server.line(), rf"\A{re.escape(wrong)} has gone: .+\Z")
+
+    def test_a_used_packet_port_is_one_line_of_words_and_status_1(self):
+        with socket.create_server(("127.0.0.1", PACKET_PORT)):
+            for name in ("packet_chat_server", "packet_chat_polled", "protocol_packets"):
+                with self.subTest(example=name):
+                    self.fails(run(name), rf"\S+:{PACKET_PORT}: Address already in use")
 
 
 class Payloads(Examples):
