@@ -53,6 +53,7 @@ class dialogue {
             const auto lines = co_await input.next();
             if (!lines) {
                 if (lines.error() == errc::canceled) co_return;
+                client_.abort();  // wakes who waits for an answer
                 throw run_error(words_of(lines.error()));
             }
             for (const std::string& line : *lines) {
