@@ -117,7 +117,7 @@ class packet_port {
     /// Drops what is queued and closes now. `why` is what receive() tells and the ledger counts:
     /// errc::closed, errc::timed_out, ... Ends with closed(), in the next turn.
     virtual void abort(packet_stream_id stream, std::error_code why) noexcept = 0;
-    /// Forgets it; aborts first if need be.
+    /// Forgets it; aborts first if need be. A listener's port can be bound again when this returns.
     virtual void release(packet_stream_id stream) noexcept = 0;
     /// close() or abort() was called; true for a stale id.
     [[nodiscard]] virtual bool is_closing(packet_stream_id stream) const noexcept = 0;

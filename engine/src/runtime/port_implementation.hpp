@@ -13,6 +13,7 @@
 #include <quoit/port.hpp>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -127,7 +128,7 @@ class port::implementation final : private detail::event_sink {
     void leave_if_flushed(detail::socket_state& one) noexcept;
     void shut(detail::socket_state& one) noexcept;
     [[nodiscard]] bool is_gone(const detail::endpoint_state& endpoint) const noexcept;
-    void wait_until_gone(detail::endpoint_state& endpoint) noexcept;
+    void wait_for_workers_until(const std::function<bool()>& is_so) noexcept;
     void sleep_until_woken(clock::time_point deadline) noexcept;
     void list_unflushed(detail::socket_state& one);
     void free_if_done(detail::endpoint_state& endpoint) noexcept;

@@ -196,7 +196,7 @@ void port::implementation::release(endpoint_state& endpoint) noexcept {
     }
     close(endpoint);
     abort(endpoint);
-    if (!is_inline()) wait_until_gone(endpoint);
+    wait_for_workers_until([&] { return is_gone(endpoint); });
     endpoint.received.abandon();
     endpoint.is_released = true;
     free_if_done(endpoint);
@@ -210,7 +210,8 @@ bool port::implementation::is_gone(const endpoint_state& endpoint) const noexcep
 // Who leaves scope may bind the port again at once, so this waits for the worker to let go: one of
 // its turns. A worker that does not come (a stopped process, a debugger) is not waited for for
 // ever.
-void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
+void port::implementation::wait_for_workers_until(const std::function<bool()>& is_so) noexcept {
+    if (is_inline()) return;
     const auto give_up_at = detail::system::now() + std::chrono::seconds(1);
     for (const auto& worker : workers_) {
         if (worker->flush_orders()) ++wakeups_;
@@ -218,7 +219,7 @@ void port::implementation::wait_until_gone(endpoint_state& endpoint) noexcept {
     // A wake() is for the next turn, and would keep this from sleeping.
     const bool was_woken = is_woken_.exchange(false, std::memory_order_acq_rel);
     drain_workers();
-    while (!is_gone(endpoint) && detail::system::now() < give_up_at) {
+    while (!is_so() && detail::system::now() < give_up_at) {
         sleep_until_woken(give_up_at);
         drain_workers();
     }

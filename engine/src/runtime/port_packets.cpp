@@ -679,6 +679,10 @@ void port::implementation::packets::release(packet_stream_id id) noexcept {
     if (one == nullptr) return;
     abort(*one, errc::closed);
     drop_unread(*one);
+    // Of a listener the port is free then, as that of an endpoint; others need not be waited for.
+    if (one->is_listener && !port_.is_forked()) {
+        port_.wait_for_workers_until([one] { return one->is_gone; });
+    }
     one->is_released = true;
     free_if_done(*one);
 }
