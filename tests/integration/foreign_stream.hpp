@@ -94,15 +94,13 @@ class foreign_stream {
         if (receive_buffer_size > 0) set(SOL_SOCKET, SO_RCVBUF, receive_buffer_size);
         const socket_name name(to);
         if (::connect(descriptor_, name.get(), name.size) != 0) throw_errno("connect");
+        set_time_limits();
         local_ = bound_address(descriptor_);
     }
     /// Takes a descriptor.
     explicit foreign_stream(int descriptor) : descriptor_(descriptor) {
         if (descriptor < 0) throw_errno("socket");
         set(IPPROTO_TCP, TCP_NODELAY, 1);  // every send is a segment
-        const timeval limit{.tv_sec = patience.count(), .tv_usec = 0};
-        ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     }
     foreign_stream(foreign_stream&& other) noexcept
         : packets(std::move(other.packets)), descriptor_(std::exchange(other.descriptor_, -1)),
@@ -122,6 +120,7 @@ class foreign_stream {
     void send(std::string_view bytes) const {
         while (!bytes.empty()) {
             const auto sent = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent < 0 && errno == EINTR) continue;
             if (sent < 0) throw_errno("send");
             bytes.remove_prefix(static_cast<std::size_t>(sent));
         }
@@ -137,7 +136,9 @@ class foreign_stream {
     /// Some bytes, none at the end; blocks.
     [[nodiscard]] std::string receive(std::size_t size_max) const {
         std::string bytes(size_max, '\0');
-        const auto size = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
+        ssize_t size = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
+        while (size < 0 && errno == EINTR)
+            size = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
         if (size < 0) throw_errno("recv");
         bytes.resize(static_cast<std::size_t>(size));
         return bytes;
@@ -174,6 +175,13 @@ class foreign_stream {
     unframer packets;
 
   private:
+    // With them blocking calls are not restarted (signal(7)), and an io_uring interrupts those of
+    // its thread: so not before connecting.
+    void set_time_limits() const {
+        const timeval limit{.tv_sec = patience.count(), .tv_usec = 0};
+        ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    }
     void set(int level, int option, int value) const {
         if (::setsockopt(descriptor_, level, option, &value, sizeof value) != 0) {
             throw_errno("setsockopt");
