@@ -14,8 +14,8 @@
 // to come about on the way is waited for by turning the loop, until `patience` is over.
 //
 // What every case checks without asking for it: the loop runs on the backend that was named; at
-// rest the ledgers explain every datagram and every packet, no receive buffer is held, no connection
-// is left open and no exception went unseen.
+// rest the ledgers explain every datagram and every packet, no receive buffer is held, no
+// connection is left open and no exception went unseen.
 //
 // QUOIT_REQUIRE_IO_URING=1 in the environment makes the lack of io_uring a failure instead of a
 // reason to skip. Without QUOIT_HAS_IO_URING the parameters of io_uring do not exist.

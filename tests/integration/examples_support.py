@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the example programs share: a network namespace, and running the programs.
 
-The examples listen on the ports that their texts name, 9999 and, for packets, 4200. So that nobody else's program is in
-the way, the tests run in a network namespace of their own where that is allowed. Everything that
-waits has a deadline; only processes started here are ended, by their id.
+The examples listen on the ports that their texts name, 9999 and, for packets, 4200. So that nobody
+else's program is in the way, the tests run in a network namespace of their own where that is
+allowed. Everything that waits has a deadline; only processes started here are ended, by their id.
 """
 import contextlib
 import os
