@@ -3,12 +3,11 @@
 
 #include "clock.hpp"
 #include "probe.hpp"
+#include "target.hpp"
 
 #include <map>
 
 #include <CLI/CLI.hpp>
-
-#include <arpa/inet.h>
 
 namespace bench {
 
@@ -35,26 +34,6 @@ constexpr const char* footer =
 
 const std::map<std::string, mode> modes{
     {"echo", mode::echo}, {"ping", mode::ping}, {"flood", mode::flood}};
-
-std::string parse_target(const std::string& text, sockaddr_in& parsed) {
-    const std::string words =
-        "'" + text + "': expected an IPv4 address and a port, such as 127.0.0.1:9999";
-    const std::size_t colon = text.rfind(':');
-    if (colon == std::string::npos) return words;
-    const std::string digits = text.substr(colon + 1);
-    constexpr std::size_t digits_max = 5;
-    if (digits.empty() || digits.size() > digits_max ||
-        digits.find_first_not_of("0123456789") != std::string::npos) {
-        return words;
-    }
-    constexpr unsigned long port_max = 65'535;
-    const unsigned long port = std::stoul(digits);
-    if (port == 0 || port > port_max) return words;
-    parsed.sin_family = AF_INET;
-    parsed.sin_port = htons(static_cast<std::uint16_t>(port));
-    const std::string host = text.substr(0, colon);
-    return ::inet_pton(AF_INET, host.c_str(), &parsed.sin_addr) == 1 ? std::string() : words;
-}
 
 // The options whose text or unit differs from what settings holds.
 struct raw_options {
