@@ -4,9 +4,10 @@
 // echo server written against the kernel or a library, as its users would tune it; the benchmarks
 // measure quoit against it. No peer includes a header of quoit.
 //
-// Every peer raises both socket buffers to 4 MiB (the kernel caps them at net.core.rmem_max and
-// wmem_max), prints "listening on ADDRESS:PORT" once it is ready, and serves until SIGTERM, SIGINT
-// or --duration. Exit codes: 0 it served, 1 it could not, 2 the command line is wrong.
+// Every peer with a UDP socket raises both its buffers to 4 MiB (the kernel caps them at
+// net.core.rmem_max and wmem_max); those of TCP sockets the kernel adapts. Every peer prints
+// "listening on ADDRESS:PORT" once it is ready, and serves until SIGTERM, SIGINT or --duration.
+// Exit codes: 0 it served, 1 it could not, 2 the command line is wrong.
 #pragma once
 
 #include <array>
@@ -191,20 +192,45 @@ class bound_socket {
     int fd_;
 };
 
+/// An IPv4 TCP socket that listens and does not block; closes it.
+class listening_socket {
+  public:
+    explicit listening_socket(const sockaddr_in& where)
+        : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+        if (fd_ < 0) fail("cannot make a TCP socket");
+        constexpr int on = 1;
+        ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (::bind(fd_, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0 ||
+            ::listen(fd_, SOMAXCONN) != 0) {
+            const int error = errno;
+            ::close(fd_);
+            fail("cannot listen on " + to_text(where), error);
+        }
+    }
+    ~listening_socket() { ::close(fd_); }
+    listening_socket(const listening_socket&) = delete;
+    listening_socket& operator=(const listening_socket&) = delete;
+
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+  private:
+    int fd_;
+};
+
 /// The one line on standard output that says the peer is ready.
 inline void announce(const std::string& address) {
     std::printf("listening on %s\n", address.c_str());
     if (std::fflush(stdout) != 0) fail("cannot write to standard output");
 }
 
-inline void announce(const bound_socket& socket) {
+inline std::string local_of(int fd) {
     sockaddr_in bound{};
     socklen_t size = sizeof bound;
-    if (::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
-        fail("getsockname");
-    }
-    announce(to_text(bound));
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size) != 0) fail("getsockname");
+    return to_text(bound);
 }
+
+inline void announce(const bound_socket& socket) { announce(local_of(socket.fd())); }
 
 /// Replies the kernel refused are lost; a peer says so when it ends.
 inline void report_refused(std::uint64_t refused) {
