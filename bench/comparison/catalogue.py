@@ -18,6 +18,7 @@ QUOIT_EPOLL = "quoit/epoll"
 FLOOD_RATE = 4_000_000
 
 RATE = Measure("rate", "echoes/s", "/s", Better.MORE)
+PACKETS = Measure("rate", "packets/s", "/s", Better.MORE)
 ITEMS = Measure("rate", "items/s", "/s", Better.MORE)
 CPU = Measure("cpu_ns", "CPU/datagram", "ns", Better.LESS)
 ROUND_TRIP = Measure("p50_ns", "p50", "ns", Better.LESS)
@@ -31,6 +32,8 @@ FLOWS = Load(flows=64, outstanding=1, is_offloading=False)
 LARGE = Load(flows=64, outstanding=16, size=1200)
 PING = Load(mode="ping", outstanding=1, is_offloading=False)
 FLOOD = Load(mode="flood", rate=FLOOD_RATE)
+SMALL_PACKETS = Load(mode="packets", is_offloading=False, is_spinning=True)
+LARGE_PACKETS = replace(SMALL_PACKETS, outstanding=4, size=64 << 10)
 
 
 def _quoit(backend: str, *arguments: str, workers: int = 0, says: str = "") -> Program:
@@ -38,6 +41,11 @@ def _quoit(backend: str, *arguments: str, workers: int = 0, says: str = "") -> P
                    ("echo", "--backend", backend, "--workers", str(workers), "--offload", "on",
                     *arguments),
                    writes_report=True, says=f"backend {says or backend}")
+
+
+def _packets(backend: str) -> Program:
+    return Program("tools/quoit", ("packets", "serve", "--backend", backend),
+                   writes_report=True, says=f"backend {backend}")
 
 
 def _receive(reading: str) -> Program:
@@ -137,6 +145,14 @@ def _system_calls() -> Scenario:
          "tests/api/allocation_test.cpp and the port_figures of tests/engine/runtime prove it"))
 
 
+def _packets_over_tcp(name: str, title: str, workload: str, load: Load, limit: float) -> Scenario:
+    programs = {QUOIT: _packets("io_uring"), QUOIT_EPOLL: _packets("epoll"),
+                "asio": _peer("asio_packets"), "plain/epoll": _peer("epoll_packets")}
+    return Scenario(name, title, f"{workload}, framing packetsocket, client that spins", PACKETS,
+                    _rows(programs, load), (_at_least(QUOIT, limit, "asio"),),
+                    shows_round_trip=True)
+
+
 def _workers() -> Scenario:
     threaded = f"{QUOIT}/workers_1"
     programs = {QUOIT: OURS[QUOIT], threaded: _quoit("io_uring", workers=1)}
@@ -173,6 +189,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     _queues(),
     _system_calls(),
     Scenario("P9", "the Python world", "that of P1", RATE, _rows({**OURS, **PYTHON}, BURST)),
+    _packets_over_tcp("P10", "packets over TCP", "1 connection x 64 outstanding packets of 64 B",
+                      SMALL_PACKETS, 1.5),
+    _packets_over_tcp("P11", "large packets over TCP",
+                      "1 connection x 4 outstanding packets of 64 KiB", LARGE_PACKETS, 1),
     _workers(),
     _backends(),
 )

@@ -18,6 +18,7 @@ from .process import Child, ChildFailed, ChildSkipped
 from .selection import Timing
 
 CLIENT = "bench/client/bench_client"
+PACKET_CLIENT = "bench/packet_client/bench_packet_client"
 # Beyond its own time, for the client to start, wait for stragglers and end.
 CLIENT_LIMIT_S = 10.0
 MICRO_LIMIT_S = 60.0
@@ -56,22 +57,36 @@ class Bench:
         raise ChildSkipped("not built: its library was not found")
 
     def client_command(self, load: Load, target: str, server: int) -> list[str]:
-        """What bench_client is called with; `server` is a process id."""
+        """What the client is called with; `server` is a process id."""
+        if load.mode == "packets":
+            return self._packet_client_command(load, target, server)
         # Receivers count from the first datagram on, so their senders must too.
         warmup_s = 0.0 if load.mode == "flood" else self.times.warmup_s
-        options = {"--target": target, "--mode": load.mode, "--flows": load.flows,
-                   "--outstanding": load.outstanding, "--size": load.size,
-                   "--offload": "on" if load.is_offloading else "off",
-                   "--duration": self.times.duration_s, "--warmup": warmup_s,
-                   "--server-pid": server}
+        options: dict[str, object] = {
+            "--target": target, "--mode": load.mode, "--flows": load.flows,
+            "--outstanding": load.outstanding, "--size": load.size,
+            "--offload": "on" if load.is_offloading else "off",
+            "--duration": self.times.duration_s, "--warmup": warmup_s, "--server-pid": server}
         if load.train_max is not None:
             options["--train-max"] = load.train_max
         if load.rate is not None:
             options["--rate"] = load.rate
-        command = [str(self.tree / CLIENT)]
+        spin = ["--spin"] if load.is_spinning else []
+        return self._spelled(CLIENT, options) + spin + ["--json"]
+
+    def _packet_client_command(self, load: Load, target: str, server: int) -> list[str]:
+        # It always spins.
+        options: dict[str, object] = {
+            "--target": target, "--connections": load.flows, "--outstanding": load.outstanding,
+            "--size": load.size, "--duration": self.times.duration_s,
+            "--warmup": self.times.warmup_s, "--server-pid": server}
+        return self._spelled(PACKET_CLIENT, options) + ["--json"]
+
+    def _spelled(self, client: str, options: dict[str, object]) -> list[str]:
+        command = [str(self.tree / client)]
         for name, value in options.items():
             command += [name, str(value)]
-        return command + (["--spin"] if load.is_spinning else []) + ["--json"]
+        return command
 
     @property
     def client_limit_s(self) -> float:
@@ -118,17 +133,17 @@ def check_answers(report: dict[str, Any]) -> None:
 
 
 def system_calls_of(report: dict[str, Any], idle_calls: int = 0) -> float | None:
-    """Datagrams delivered per system call, from the report of `quoit echo`; but for those that it
-    takes to start and to end, `idle_calls`."""
+    """Datagrams or packets delivered per system call, from the report of `quoit echo` or `quoit
+    packets serve`; but for those that it takes to start and to end, `idle_calls`."""
     calls = report["engine"]["system_calls"] - idle_calls
     return report["ledger"]["received"]["delivered"] / calls if calls else None
 
 
 def check_ledger(report: dict[str, Any]) -> None:
-    """A figure of a server that lost track of datagrams is worth nothing."""
+    """A figure of a server that lost track of what it received or sent is worth nothing."""
     unexplained = report["ledger"]["unexplained"]
     if unexplained:
-        raise ChildFailed(f"its ledger leaves {unexplained} datagrams unexplained")
+        raise ChildFailed(f"its ledger leaves {unexplained} unexplained")
 
 
 def _run_client(bench: Bench, load: Load, target: str, server: int) -> dict[str, Any]:
@@ -187,18 +202,19 @@ def _echo(bench: Bench, contestant: Contestant, command: list[str]) -> Run:
             command = [*command, "--json", str(report)]
         seen = _observe(bench, contestant, command)
         check_answers(seen.client)
-        run = echo_run(seen.client)
+        assert contestant.load is not None
+        run = echo_run(seen.client, contestant.load.counted)
         if contestant.program.writes_report:
             add_report(run, report, idle_calls)
         return run
 
 
-def echo_run(client: dict[str, Any]) -> Run:
+def echo_run(client: dict[str, Any], counted: str = "datagram") -> Run:
     """The figures of an echo server. All are the client's and of its measured window: it reads the
     server's CPU clock at both ends, so that neither start-up nor warm-up is in the quotient."""
     sent = _figure(client, "sent", "the client")
     return Run(rate=_figure(client, "rate", "the client"),
-               cpu_ns=client.get("server_cpu_ns_per_datagram"),
+               cpu_ns=client.get(f"server_cpu_ns_per_{counted}"),
                loss=_figure(client, "lost", "the client") / sent if sent else None,
                round_trips_ns=client.get("rtt_ns"))
 
@@ -214,7 +230,7 @@ def _report_of(path: Path) -> dict[str, Any]:
 
 
 def add_report(run: Run, path: Path, idle_calls: int = 0) -> None:
-    """Takes what only `quoit echo` knows from its report."""
+    """Takes what only quoit's own program knows from its report."""
     run.per_system_call = system_calls_of(_report_of(path), idle_calls)
 
 

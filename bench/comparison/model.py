@@ -29,7 +29,7 @@ class Program:
     path: str
     arguments: tuple[str, ...] = ()
     is_script: bool = False
-    writes_report: bool = False  # `quoit echo`: takes --json FILE
+    writes_report: bool = False  # `quoit echo` and `quoit packets serve`: takes --json FILE
     says: str = ""  # what the first line has to contain, so that no fallback goes unseen
 
     @property
@@ -42,14 +42,19 @@ class Program:
 class Load:
     """The client's settings."""
 
-    mode: str = "echo"
-    flows: int = 1
+    mode: str = "echo"  # "packets": over TCP, with a client of its own
+    flows: int = 1  # connections, with packets
     outstanding: int = 64
     size: int = 64
     is_offloading: bool = True
     is_spinning: bool = False
     train_max: int | None = None  # datagrams the client sends as one; None: as many as it can
     rate: int | None = None  # datagrams per second; None: as fast as answers come back
+
+    @property
+    def counted(self) -> str:
+        """What the client sends and counts."""
+        return "packet" if self.mode == "packets" else "datagram"
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class Scenario:
     rows: tuple[Row, ...]
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
+    shows_round_trip: bool = False  # its median beside the measure
 
     def row(self, name: str) -> Row:
         """The row of this name, which has to exist."""
@@ -141,8 +147,8 @@ class Scenario:
 class Run:
     """What one run of one contestant gave. None: this kind of run does not have it."""
 
-    rate: float | None = None  # delivered datagrams (or items) per second
-    cpu_ns: float | None = None  # the server's CPU time per delivered datagram
+    rate: float | None = None  # delivered datagrams (or packets, or items) per second
+    cpu_ns: float | None = None  # the server's CPU time per delivered datagram or packet
     loss: float | None = None  # share of what was sent, 0..1
     round_trips_ns: dict[str, float] | None = None
     per_system_call: float | None = None  # datagrams delivered per system call

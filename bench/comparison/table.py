@@ -83,6 +83,11 @@ def heading(scenario: Scenario, machine: Machine, times: Timing) -> list[str]:
     counted = f"{times.counted} of {times.rounds} rounds counted"
     if not loads:
         return lines + [f"    two threads, on any CPU; {counted}"]
+    if loads[0].mode == "packets":
+        return lines + [
+            f"    {machine.pinning_text()}",
+            "    TCP_NODELAY; the kernel adapts the sockets' buffers",
+            f"    {counted}, {times.duration_s:g} s each after {times.warmup_s:g} s of warm-up"]
     modes = sorted({load.is_offloading for load in loads}, reverse=True)
     offload = " and ".join("on" if mode else "off" for mode in modes)
     warmup = "" if loads[0].mode == "flood" else f" after {times.warmup_s:g} s of warm-up"
@@ -93,21 +98,30 @@ def heading(scenario: Scenario, machine: Machine, times: Timing) -> list[str]:
         f"    {counted}, {times.duration_s:g} s each{warmup}"]
 
 
-def _cells(row: RowResult, measure: Measure) -> dict[str, str]:
+def _cpu_heading(scenario: Scenario) -> str:
+    load = scenario.rows[0].contestant.load
+    return f"CPU/{load.counted if load else 'datagram'}"
+
+
+def _cells(row: RowResult, scenario: Scenario) -> dict[str, str]:
     """By heading. The measure comes first; rate and CPU time beside it unless they are it."""
+    measure = scenario.measure
     cells = {"contestant": row.name, measure.heading: value_text(row.value, measure),
              "spread": percent_text(row.spread)}
     if measure.key != "rate":
         cells["delivered/s"] = NOTHING if row.rate is None else count_text(row.rate)
+    if scenario.shows_round_trip:
+        p50 = (row.round_trips_ns or {}).get("p50")
+        cells["p50"] = NOTHING if p50 is None else time_text(p50)
     if measure.key != "cpu_ns":
-        cells["CPU/datagram"] = NOTHING if row.cpu_ns is None else time_text(row.cpu_ns)
+        cells[_cpu_heading(scenario)] = NOTHING if row.cpu_ns is None else time_text(row.cpu_ns)
     return {**cells, "loss": percent_text(row.loss),
             "quoit / it [90 %]": interval_text(row.baseline_ratio)}
 
 
 def rows_text(result: ScenarioResult) -> list[str]:
     """The table proper; what did not run says why behind its name."""
-    cells = [_cells(row, result.scenario.measure) for row in result.rows]
+    cells = [_cells(row, result.scenario) for row in result.rows]
     lines = aligned([list(cells[0]), *[list(one.values()) for one in cells]])
     for index, row in enumerate(result.rows, start=1):
         if row.failed:

@@ -104,6 +104,24 @@ class Runs(unittest.TestCase):
             self.assertTrue(spinning or os.cpu_count() == 1)
 
 
+    def test_packets_have_their_own_client_and_their_own_figures(self):
+        with FakeTree() as tree, tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "out.json"
+            ended = tree.compare("--only", "P10,P11", "--quick", "--rounds", "2", "--json",
+                                 str(file))
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            self.assertEqual({call[0] for call in tree.clients()}, {"bench_packet_client"})
+            small, large = json.loads(file.read_text(encoding="utf-8"))["scenarios"]
+            self.assertEqual((small["id"], large["id"]), ("P10", "P11"))
+            for scenario in small, large:
+                asio = next(row for row in scenario["contestants"] if row["name"] == "asio")
+                self.assertEqual(asio["rate"], 1.4e6)
+                self.assertAlmostEqual(asio["cpu_ns"], 1e9 / 1.4e6)
+                self.assertAlmostEqual(asio["rtt_ns"]["p50"], 2e10 / 1.4e6)
+            self.assertRegex(ended.stdout, r"holds +quoit/io_uring >= 1\.5 x asio: 2\.14 \[")
+            self.assertRegex(ended.stdout, r"holds +quoit/io_uring >= 1 x asio: 2\.14 \[")
+
+
 class Failures(unittest.TestCase):
     def test_a_contestant_that_crashes_is_named_and_the_others_go_on(self):
         with FakeTree({"peer_asio": "crash"}) as tree:
@@ -117,7 +135,7 @@ class Failures(unittest.TestCase):
     def test_zero_delivered_corruption_and_an_inexact_ledger_fail(self):
         for program, how, words in (("bench_client", "silence", "nothing was delivered"),
                                     ("bench_client", "corrupt", "7 answers were corrupted"),
-                                    ("quoit", "unexplained", "leaves 3 datagrams unexplained")):
+                                    ("quoit", "unexplained", "leaves 3 unexplained")):
             with self.subTest(how=how), FakeTree({program: how}) as tree:
                 ended = tree.compare(*P8)
                 self.assertEqual(ended.returncode, 1)
@@ -131,6 +149,23 @@ class Failures(unittest.TestCase):
             self.assertIn("asio  skipped: no module named fake", ended.stdout)
             self.assertIn("libuv  skipped: not built", ended.stdout)
             self.assertIn("not measured  quoit/io_uring >= 8 x libuv", ended.stdout)
+
+    def test_packets_that_are_changed_doubled_or_unexplained_fail(self):
+        for program, how, words in (
+                ("bench_packet_client", "silence", "nothing was delivered"),
+                ("bench_packet_client", "corrupt", "7 answers were corrupted"),
+                ("quoit", "unexplained", "its ledger leaves 3 unexplained")):
+            with self.subTest(how=how), FakeTree({program: how}) as tree:
+                ended = tree.compare("--only", "P10", "--rounds", "2", "--quick")
+                self.assertEqual(ended.returncode, 1)
+                self.assertIn(f"quoit/io_uring  FAILED: {words}", ended.stdout)
+
+    def test_without_the_client_for_packets_only_these_fail(self):
+        with FakeTree(without=("bench/packet_client/bench_packet_client",)) as tree:
+            ended = tree.compare("--only", "P8,P10", "--rounds", "2", "--quick")
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn("plain/epoll in P10 failed: the client: cannot start", ended.stdout)
+            self.assertIn("2 of 3 targets hold", ended.stdout)
 
     def test_quoit_itself_must_be_there(self):
         with FakeTree(without=("tools/quoit",)) as tree:
@@ -171,7 +206,7 @@ class Usage(unittest.TestCase):
             self.assertEqual(tree.calls(), [])
 
     def test_what_cannot_be_done_is_refused_before_anything_runs(self):
-        self.check("no scenario P10; there are P1, P1b, P2", "--only", "P10")
+        self.check("no scenario P99; there are P1, P1b, P2", "--only", "P99")
         self.check("at least 2", "--rounds", "1")
         self.check("--svg draws P1", "--only", "P2", "--svg", "unused.svg")
         self.check("cannot be written", "--json", "/nowhere/out.json")

@@ -16,7 +16,8 @@ with open(os.path.join(TREE, "behaviour.json"), encoding="utf-8") as file:
 
 THOUSANDS = {"quoit": 3000, "quoit_receive": 900, "peer_mmsg": 3100, "peer_io_uring": 2900,
              "peer_recvfrom": 300, "peer_epoll": 320, "peer_asio": 210, "peer_libuv": 250,
-             "peer_receive": 950}
+             "peer_receive": 950, "peer_asio_packets": 1400, "peer_epoll_packets": 1500}
+CLIENTS = ("bench_client", "bench_packet_client")
 IDLE_CALLS = 20  # what starting and ending take
 BUSY_CALLS = {"chatty": 1000}
 
@@ -39,7 +40,7 @@ def backend():
 
 def was_talked_to():
     with open(os.path.join(TREE, "calls"), encoding="utf-8") as calls:
-        clients = [call for call in map(json.loads, calls) if call[0] == "bench_client"]
+        clients = [call for call in map(json.loads, calls) if call[0] in CLIENTS]
     return any(call[call.index("--server-pid") + 1] == str(os.getpid()) for call in clients)
 
 
@@ -56,10 +57,13 @@ def client():
     seconds = float(option("--duration"))
     count = 0 if BEHAVIOUR == "silence" else int(rate * seconds)
     corrupted = 7 if BEHAVIOUR == "corrupt" else 0
+    mode, counted = option("--mode"), "datagram"
+    if NAME == "bench_packet_client":
+        mode, counted = "packets", "packet"
     print(json.dumps({
-        "mode": option("--mode"), "seconds": seconds, "sent": count + 10, "received": count,
+        "mode": mode, "seconds": seconds, "sent": count + 10, "received": count,
         "lost": 10, "duplicated": 0, "corrupted": corrupted, "rate": rate,
-        "server_cpu_ns_per_datagram": 1e9 / rate if "--server-pid" in ARGUMENTS else None,
+        f"server_cpu_ns_per_{counted}": 1e9 / rate if "--server-pid" in ARGUMENTS else None,
         "rtt_ns": {"p50": 2e10 / rate, "p90": 4e10 / rate, "p99": 5e10 / rate,
                    "p99.9": 6e10 / rate, "max": 7e10 / rate}}))
 
@@ -104,7 +108,7 @@ def server():
 
 
 log_call()
-if NAME == "bench_client":
+if NAME in CLIENTS:
     client()
 elif NAME == "micro_spsc_queue":
     micro()

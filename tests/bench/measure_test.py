@@ -60,6 +60,38 @@ class ClientCommand(unittest.TestCase):
         self.assertEqual(self.option(self.command("P1"), "--server-pid"), "42")
 
 
+class PacketClientCommand(unittest.TestCase):
+    def command(self, scenario):
+        load = contestant(scenario, "asio").load
+        return bench_on(Path("/tree")).client_command(load, "127.0.0.1:7", 42)
+
+    def test_small_packets_are_pipelined_by_64_and_large_ones_by_4_on_one_connection(self):
+        for scenario, outstanding, size in (("P10", "64", "64"), ("P11", "4", "65536")):
+            with self.subTest(scenario=scenario):
+                command = self.command(scenario)
+                options = dict(zip(command[1:-1:2], command[2:-1:2]))
+                self.assertEqual(options, {
+                    "--target": "127.0.0.1:7", "--connections": "1",
+                    "--outstanding": outstanding, "--size": size, "--duration": "0.1",
+                    "--warmup": "0.0", "--server-pid": "42"})
+
+    def test_it_is_a_client_of_its_own_that_has_no_offload_and_needs_not_be_told_to_spin(self):
+        command = self.command("P10")
+        self.assertEqual(command[0], "/tree/bench/packet_client/bench_packet_client")
+        self.assertEqual(command[-1], "--json")
+        for option in ("--mode", "--flows", "--offload", "--spin"):
+            self.assertNotIn(option, command)
+
+
+class EchoRun(unittest.TestCase):
+    CLIENT = {"sent": 10, "received": 10, "lost": 0, "rate": 5.0, "rtt_ns": {"p50": 1},
+              "server_cpu_ns_per_packet": 7.0}
+
+    def test_cpu_time_is_read_per_what_was_counted(self):
+        self.assertEqual(measure.echo_run(self.CLIENT, "packet").cpu_ns, 7.0)
+        self.assertIsNone(measure.echo_run(self.CLIENT).cpu_ns)
+
+
 class Python(unittest.TestCase):
     def started_with(self):
         return bench_on(Path("/tree")).command(contestant("P9", "twisted").program)

@@ -11,7 +11,7 @@ from comparison import picture, record, table
 from comparison.catalogue import SCENARIOS
 from comparison.evaluate import evaluate
 from comparison.machine import cpu_list, cpu_model
-from comparison.model import Outcome, Placement
+from comparison.model import Outcome, Placement, Run
 from comparison.selection import Timing, UsageError
 
 BY_ID = {one.id: one for one in SCENARIOS}
@@ -68,6 +68,29 @@ class Table(unittest.TestCase):
     def test_a_spinning_client_and_its_trains_are_named(self):
         self.assertIn("offloading client that spins", self.text(burst()))
         self.assertIn("trains of 16 at most", self.text(result_of("P1b", {})))
+
+    def test_packets_show_their_median_round_trip_and_say_what_is_counted(self):
+        rows = {row.contestant: Outcome([Run(rate=2e6, cpu_ns=400.0, loss=0.0,
+                                             round_trips_ns={"p50": 40600})] * 2)
+                for row in BY_ID["P10"].rows}
+        text = self.text(evaluate(BY_ID["P10"], rows))
+        self.assertRegex(text, r"contestant +packets/s +spread +p50 +CPU/packet +loss ")
+        self.assertRegex(text, r"plain/epoll +2\.00 M +0 % +40\.6 us +400 ns +0 % ")
+        self.assertNotIn("datagram", text)
+
+    def test_the_heading_of_packets_speaks_of_tcp_and_not_of_offload(self):
+        text = self.text(result_of("P11", {}))
+        for part in ("4 outstanding packets of 64 KiB", "TCP_NODELAY",
+                     "server on CPU 1, client on CPU 0", "8 of 9 rounds counted, 1 s each after"):
+            self.assertIn(part, text)
+        self.assertNotIn("offload", text)
+        self.assertNotIn("SO_RCVBUF", text)
+
+    def test_the_round_trip_of_packets_may_be_missing(self):
+        self.assertRegex(self.text(result_of("P10", {})), r"asio +1\.00 +0 % +- +1\.00 s")
+
+    def test_datagrams_tables_have_no_such_column(self):
+        self.assertNotIn("p50", self.text(burst()))
 
     def test_columns_line_up(self):
         ends = {len(line) for line in table.rows_text(burst())}
@@ -152,6 +175,10 @@ class Picture(unittest.TestCase):
         names = [bar.name for bar in picture.bars([burst(), result_of("P9", {})])]
         self.assertEqual(len(names), 11)
         self.assertIn("twisted", names)
+
+    def test_packets_have_no_bar(self):
+        packets = result_of("P10", {"plain/epoll": [9e6, 9e6]})
+        self.assertEqual(picture.bars([burst(), packets]), picture.bars([burst()]))
 
     def test_bars_are_as_long_as_their_rates_and_stay_within_the_picture(self):
         bars = self.drawn(burst()).findall(f"{SVG}rect")

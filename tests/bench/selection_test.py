@@ -25,8 +25,8 @@ def run_count(only):
 class Select(unittest.TestCase):
     def test_everything_without_only(self):
         self.assertEqual([one.id for one in chosen(None)],
-                         ["P1", "P1b", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P12",
-                          "P13"])
+                         ["P1", "P1b", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10",
+                          "P11", "P12", "P13"])
 
     def test_keeps_the_tables_order_and_ignores_case_spaces_and_repetition(self):
         self.assertEqual([one.id for one in chosen("p3, P1,P3")], ["P1", "P3"])
@@ -112,9 +112,25 @@ class Catalogue(unittest.TestCase):
     def test_the_clients_spin_where_one_flow_is_in_lockstep_with_the_server(self):
         spinning = [name for name in BY_ID
                     if all(load and load.is_spinning for load in self.loads_of(name))]
-        self.assertEqual(spinning, ["P1", "P1b", "P2", "P8", "P9", "P12"])
+        self.assertEqual(spinning, ["P1", "P1b", "P2", "P8", "P9", "P10", "P11", "P12"])
         for name in ("P3", "P4", "P5"):
             self.assertFalse(any(load.is_spinning for load in self.loads_of(name)))
+
+    def test_p10_and_p11_have_the_same_contestants_of_which_both_backends_are_quoits(self):
+        for name, limit in (("P10", 1.5), ("P11", 1)):
+            scenario = BY_ID[name]
+            self.assertEqual([row.name for row in scenario.rows],
+                             ["quoit/io_uring", "quoit/epoll", "asio", "plain/epoll"])
+            target, = scenario.targets
+            self.assertEqual((target.subject, target.limit, target.reference),
+                             ("quoit/io_uring", limit, "asio"))
+            for backend in ("io_uring", "epoll"):
+                program = scenario.row(f"quoit/{backend}").contestant.program
+                self.assertEqual(program.arguments, ("packets", "serve", "--backend", backend))
+                self.assertEqual(program.says, f"backend {backend}")
+
+    def test_p10_and_p11_share_no_run(self):
+        self.assertEqual([len(group) for group in selection.groups(chosen("P10,P11"))], [4, 4])
 
     def test_p8_p9_and_p12_have_the_load_of_p1(self):
         for name in ("P8", "P9", "P12"):

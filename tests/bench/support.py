@@ -39,15 +39,20 @@ def outcomes(scenario, rates):
     return made
 
 
+CLIENTS = ("bench_client", "bench_packet_client")
+
+
 class FakeTree:
     """A build tree whose programs are one script. No datagram is sent: each server listens on a
     "port" that is its rate in thousands, which the client reads off the address. How a program
     misbehaves is set by its name; a number is another rate in thousands."""
 
     PROGRAMS = ("tools/quoit", "bench/quoit_receive", "bench/client/bench_client",
+                "bench/packet_client/bench_packet_client",
                 "bench/micro/micro_spsc_queue",
                 *(f"bench/peers/peer_{name}" for name in
-                  ("recvfrom", "mmsg", "epoll", "io_uring", "asio", "libuv", "receive")))
+                  ("recvfrom", "mmsg", "epoll", "io_uring", "asio", "libuv", "receive",
+                   "asio_packets", "epoll_packets")))
 
     def __init__(self, behaviour=None, without=()):
         self._directory = tempfile.TemporaryDirectory()
@@ -75,8 +80,8 @@ class FakeTree:
         return [json.loads(line) for line in lines]
 
     def clients(self):
-        """Those of the client."""
-        return [call for call in self.calls() if call[0] == "bench_client"]
+        """Those of the clients."""
+        return [call for call in self.calls() if call[0] in CLIENTS]
 
     def servers(self):
         """Those of the servers a client was started for."""
