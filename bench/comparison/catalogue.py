@@ -147,7 +147,8 @@ def _system_calls() -> Scenario:
 
 def _packets_over_tcp(name: str, title: str, workload: str, load: Load, limit: float) -> Scenario:
     programs = {QUOIT: _packets("io_uring"), QUOIT_EPOLL: _packets("epoll"),
-                "asio": _peer("asio_packets"), "plain/epoll": _peer("epoll_packets")}
+                "asio": _peer("asio_packets"), "plain/epoll": _peer("epoll_packets"),
+                "asio/one by one": _peer("asio_packets", "--one-by-one")}
     return Scenario(name, title, f"{workload}, framing packetsocket, client that spins", PACKETS,
                     _rows(programs, load), (_at_least(QUOIT, limit, "asio"),),
                     shows_round_trip=True)
