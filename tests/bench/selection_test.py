@@ -120,7 +120,7 @@ class Catalogue(unittest.TestCase):
         for name, limit in (("P10", 1.5), ("P11", 1)):
             scenario = BY_ID[name]
             self.assertEqual([row.name for row in scenario.rows],
-                             ["quoit/io_uring", "quoit/epoll", "asio", "plain/epoll"])
+                             ["quoit/io_uring", "quoit/epoll", "asio", "plain/epoll", "asio/one by one"])
             target, = scenario.targets
             self.assertEqual((target.subject, target.limit, target.reference),
                              ("quoit/io_uring", limit, "asio"))
@@ -130,7 +130,7 @@ class Catalogue(unittest.TestCase):
                 self.assertEqual(program.says, f"backend {backend}")
 
     def test_p10_and_p11_share_no_run(self):
-        self.assertEqual([len(group) for group in selection.groups(chosen("P10,P11"))], [4, 4])
+        self.assertEqual([len(group) for group in selection.groups(chosen("P10,P11"))], [5, 5])
 
     def test_p8_p9_and_p12_have_the_load_of_p1(self):
         for name in ("P8", "P9", "P12"):
