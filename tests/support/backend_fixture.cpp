@@ -216,7 +216,7 @@ const std::optional<error>& io_uring_failure() {
         backend_ledger ledger;
         const auto made =
             make(backend_kind::io_uring,
-                 {.pools = {small.get(), large.get()}, .source_count_max = 1, .ledger = &ledger},
+                 {.pools = {small.get(), large.get(), large.get()}, .source_count_max = 1, .ledger = &ledger},
                  nullptr);
         return made ? std::nullopt : std::optional(made.error());
     }();
@@ -307,6 +307,7 @@ void backend_fixture::start(const pool_sizes& wanted) {
     const std::array<buffer_pool::options, buffer_class_count> options{{
         {.count = wanted.small_count, .stride = small_buffer_stride, .socket_count = 1},
         {.count = wanted.large_count, .stride = large_buffer_stride, .socket_count = 1},
+        {.count = stream_buffer_count, .stride = large_buffer_stride, .socket_count = 1},
     }};
     for (std::size_t i = 0; i < buffer_class_count; ++i) {
         pools_[i] = or_throw(buffer_pool::create(options[i]));
@@ -317,7 +318,7 @@ void backend_fixture::start(const pool_sizes& wanted) {
 
 void backend_fixture::make_backend() {
     const backend_options options{
-        .pools = {pools_[0].get(), pools_[1].get()},
+        .pools = {pools_[0].get(), pools_[1].get(), pools_[2].get()},
         .source_count_max = sizes_.source_count_max,
         .is_spinning = GetParam() == backend_kind::spinning_epoll,
         .ledger = &ledger_,

@@ -97,7 +97,8 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
     for (std::uint32_t i = 0; i < count; ++i) {
         auto worker = detail::worker::create(
             {.backend = prefers_epoll ? backend::epoll : options.backend,
-             .buffer_counts = {options.small_buffer_count, options.large_buffer_count},
+             .buffer_counts = {options.small_buffer_count, options.large_buffer_count,
+                               detail::stream_buffer_count},
              .socket_count_max = options.socket_count_max,
              .is_threaded = options.worker_count > 0,
              .cpu = cpus.empty() ? -1 : cpus[i % cpus.size()],

@@ -98,7 +98,7 @@ port::implementation::packets::stream& port::implementation::packets::add(
     const bool is_made = one.is_listener || port_.is_delivering_;
     one.shared.fd = one.socket.descriptor();
     one.shared.options = {
-        .tag = one.tag, .pool = detail::buffer_class::large, .kind = kind, .is_paused = !is_made};
+        .tag = one.tag, .pool = detail::buffer_class::stream, .kind = kind, .is_paused = !is_made};
     ++port_.sockets_per_pool_[one.worker_index * detail::buffer_class_count +
                               static_cast<std::size_t>(one.shared.options.pool)];
     if (by_tag_.size() <= one.tag) by_tag_.resize(one.tag + std::size_t{1});

@@ -14,8 +14,8 @@ namespace quoit::detail {
 
 namespace {
 
-constexpr std::array<std::uint32_t, buffer_class_count> strides{small_buffer_stride,
-                                                                large_buffer_stride};
+constexpr std::array<std::uint32_t, buffer_class_count> strides{
+    small_buffer_stride, large_buffer_stride, large_buffer_stride};
 constexpr std::uint32_t buffer_count_min = 64;  // below it, memory is too short for a ring
 
 }  // namespace

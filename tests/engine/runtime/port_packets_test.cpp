@@ -417,7 +417,7 @@ TEST_P(port_packets, APacketLongerThanTheQueueIsTakenWhenNothingElseWaits) {
 }
 
 TEST_P(port_packets, WhatIsNotReadWaitsWithThePeer) {
-    start_packets({.large_buffer_count = 8});
+    start_packets();
     const packet_stream_id server = listen({.read_queue_size_max = 100'000});
     framer peer(packets().local_address(server));
     const packet_stream_id stream = accept();
