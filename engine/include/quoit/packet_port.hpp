@@ -23,7 +23,7 @@
 // close() is polite: nothing more is received (what was stays readable until release()), what is
 // queued is flushed, the end is sent (FIN), and the descriptor stays until the peer has ended too,
 // so that what is on its way to it is not destroyed by a reset: at most one second after the last
-// byte that it took. abort() is not.
+// byte that the kernel took for it. abort() is not.
 //
 // Threads, forks: as port. Errors: every call answers errc::closed for a stale id.
 #pragma once

@@ -31,8 +31,8 @@
 //     and its port bound again at once.
 //  9. turn() returns after the deadline, after wake(), or after something was delivered; with a
 //     deadline in the past it does not wait.
-// 10. A destroyed backend has taken back every buffer it gave the kernel, and closed every
-//     connection that it accepted and nobody was told of.
+// 10. A destroyed backend has taken back every buffer it gave the kernel, and closed a connection
+//     that it accepted and nobody was told of.
 //
 // Streams (connected TCP sockets) and listeners are sources too:
 // 11. What a stream brings is `bytes`, in order and never empty, then one `end_of_stream` or one
@@ -40,9 +40,10 @@
 //     it is paused, and one that still connects is attached paused: `writable` says when it has, or
 //     has failed.
 // 12. A listener gives one connection (`accepted`) each time it is set to receive, attaching being
-//     the first: who has no room asks for none, and connections wait in the kernel. A few are
-//     accepted ahead and kept here; they are closed with their listener. `failed` (EMFILE) pauses a
-//     listener.
+//     the first: who has no room asks for none, and connections wait in the kernel. `failed`
+//     (EMFILE) pauses a listener.
+// 13. A stream that starved gets one buffer when its turn in the line comes, and as many as there
+//     are once nobody waits: one that never stops sending does not keep the others from theirs.
 #pragma once
 
 #include "backend/buffer_pool.hpp"
@@ -112,8 +113,6 @@ struct source_options {
     bool is_paused = false;  // attach without receiving
 };
 
-/// Connections that a backend accepts before they are asked for.
-inline constexpr std::size_t accepted_ahead_max = 16;
 
 /// What a source shall do from now on.
 enum class interest : std::uint8_t {

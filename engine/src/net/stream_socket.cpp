@@ -108,6 +108,12 @@ void stream_socket::read_names() noexcept {
     if (const auto found = name_of(system::peer_name)) peer_ = *found;
 }
 
+bool stream_socket::has_peer() const noexcept {
+    socket_address name;
+    socklen_t size = socket_address::size_max;
+    return system::peer_name(descriptor(), name.get(), &size) == 0;
+}
+
 std::ptrdiff_t stream_socket::send(std::span<iovec> pieces) noexcept {
     return system::send_pieces(descriptor(), pieces, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

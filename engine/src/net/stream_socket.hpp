@@ -47,6 +47,8 @@ class stream_socket {
     [[nodiscard]] const address& peer() const noexcept { return peer_; }
     /// A connection has its local address only when it exists.
     void read_names() noexcept;
+    /// It is connected.
+    [[nodiscard]] bool has_peer() const noexcept;
 
     /// In order, as much as the kernel takes: bytes, or a negated errno. Never SIGPIPE.
     [[nodiscard]] std::ptrdiff_t send(std::span<iovec> pieces) noexcept;

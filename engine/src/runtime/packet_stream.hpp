@@ -43,7 +43,9 @@ struct packet_stream {
 
     // Listeners.
     bool is_listener = false;
-    bool is_waiting_for_room = false;        // asks for no connection until there is room for one
+    bool is_asked = false;                   // for a connection, which has not come yet
+    bool is_waiting_for_room = false;        // asks for none until there is room
+    bool is_listed_to_ask = false;           // asks again when a time has passed
     std::uint32_t peer_count = 0;            // connections that are not gone
     std::vector<packet_stream_id> arrivals;  // not told yet
 

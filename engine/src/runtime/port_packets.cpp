@@ -58,6 +58,7 @@ result<packet_stream_id> port::implementation::packets::listen(const address& wh
     if (!opened) return std::unexpected(opened.error());
     port_.belong_to_this_thread();
     stream& made = add(*std::move(opened), options, source_kind::listener);
+    ask_for_connection(made);
     return made.id;
 }
 
@@ -95,10 +96,12 @@ port::implementation::packets::stream& port::implementation::packets::add(
     one.tag = port_.free_tag();
     one.worker_index = port_.next_worker_++ % port_.workers_.size();
     one.owner = port_.workers_[one.worker_index].get();
-    const bool is_made = one.is_listener || port_.is_delivering_;
+    const bool is_connected = !one.is_listener && port_.is_delivering_;
     one.shared.fd = one.socket.descriptor();
-    one.shared.options = {
-        .tag = one.tag, .pool = detail::buffer_class::stream, .kind = kind, .is_paused = !is_made};
+    one.shared.options = {.tag = one.tag,
+                          .pool = detail::buffer_class::stream,
+                          .kind = kind,
+                          .is_paused = !is_connected};
     ++port_.sockets_per_pool_[one.worker_index * detail::buffer_class_count +
                               static_cast<std::size_t>(one.shared.options.pool)];
     if (by_tag_.size() <= one.tag) by_tag_.resize(one.tag + std::size_t{1});
@@ -115,9 +118,12 @@ port::implementation::packets::stream* port::implementation::packets::find(
     return found != nullptr && found->id == id && !found->is_released ? found : nullptr;
 }
 
-// A backend that delivers must not be called (backend.hpp, rule 2).
+// A backend that delivers must not be called (backend.hpp, rule 2). A worker's queue may always be
+// pushed to, and what is pushed later must not overtake it. In a forked child nothing is ordered:
+// an epoll set is the parent's too.
 void port::implementation::packets::give(stream& one, order_kind what) {
-    if (port_.is_delivering_) {
+    if (port_.is_forked()) return;
+    if (port_.is_delivering_ && port_.is_inline()) {
         orders_.push_back({.id = one.id, .what = what});
         return;
     }
@@ -210,8 +216,8 @@ void port::implementation::packets::on_end_of_stream(stream& one) {
 void port::implementation::packets::on_failed(stream& one, int error) {
     if (one.is_listener) {
         ++one.ledger.connections.accept_errors;
-        listening_again_.push_back(one.id);
-        listen_again_at_ = detail::system::now() + listen_again_time;
+        one.is_asked = false;
+        ask_later(one);
         return;
     }
     fail(one, one.refused_sends ? one.refused_sends : system_code(error), &ends::reset);
@@ -222,6 +228,10 @@ void port::implementation::packets::on_writable(stream& one) {
     if (one.is_leaving) return;
     if (one.is_connecting) {
         const int error = one.socket.take_error();
+        if (error == 0 && !one.socket.has_peer()) {  // a poll that failed says writable, too
+            give(one, order_kind::writable);
+            return;
+        }
         if (error != 0) {
             fail(one, system_code(error), &ends::failed);
             return;
@@ -242,6 +252,7 @@ void port::implementation::packets::on_writable(stream& one) {
 
 void port::implementation::packets::on_accepted(stream& listener, int descriptor) {
     file_descriptor connection(descriptor);
+    listener.is_asked = false;
     if (listener.is_closing) return;
     if (port_.sockets_free() == 0) {  // it was asked for when there was one
         ++listener.ledger.connections.accept_errors;
@@ -263,14 +274,20 @@ bool port::implementation::packets::has_room(const stream& listener) const noexc
 }
 
 void port::implementation::packets::ask_for_connection(stream& listener) {
+    if (listener.is_asked) return;
     listener.is_waiting_for_room = !has_room(listener);
     if (!listener.is_waiting_for_room) {
+        listener.is_asked = true;
         give(listener, order_kind::receive);
     } else if (listener.peer_count < listener.options.peers_max) {
-        // Others have all the port's sockets, and do not say when one is free.
-        listening_again_.push_back(listener.id);
-        listen_again_at_ = detail::system::now() + listen_again_time;
+        ask_later(listener);  // others have all the port's sockets, and do not say when one is free
     }
+}
+
+void port::implementation::packets::ask_later(stream& listener) {
+    if (std::exchange(listener.is_listed_to_ask, true)) return;
+    listening_again_.push_back(listener.id);
+    listen_again_at_ = std::min(listen_again_at_, detail::system::now() + listen_again_time);
 }
 
 void port::implementation::packets::give_room_to_listener_of(const stream& one) {
@@ -396,7 +413,9 @@ detail::steady_time port::implementation::packets::look_after_waiting() noexcept
         listen_again_at_ = next = no_deadline;
         for (const packet_stream_id id : std::exchange(listening_again_, {})) {
             stream* const listener = find(id);
-            if (listener != nullptr && !listener->is_closing) ask_for_connection(*listener);
+            if (listener == nullptr) continue;
+            listener->is_listed_to_ask = false;
+            if (!listener->is_closing) ask_for_connection(*listener);
         }
         next = listen_again_at_;
     }
@@ -500,10 +519,20 @@ bool port::implementation::packets::send_at_once(stream& one, byte_view body) {
     if (sent_size == header_size + body.size()) {
         ++one.ledger.sent.sent;
     } else {
-        one.queue.push_rest(body, sent_size);
-        block(one);
+        queue_rest(one, body, sent_size);
     }
     return true;
+}
+
+// The kernel has a part: without the rest the stream would be garbage from there on.
+void port::implementation::packets::queue_rest(stream& one, byte_view body, std::size_t sent_size) {
+    try {
+        one.queue.push_rest(body, sent_size);
+        block(one);
+    } catch (const std::bad_alloc&) {
+        ++one.ledger.sent.dropped;
+        fail(one, std::make_error_code(std::errc::not_enough_memory), &ends::reset);
+    }
 }
 
 void port::implementation::packets::queued(stream& one) {
@@ -574,7 +603,7 @@ void port::implementation::packets::on_refused_send(stream& one, int error) noex
 }
 
 void port::implementation::packets::look_at_room(stream& one) noexcept {
-    if (!one.is_above_half) return;
+    if (!one.is_above_half || one.has_failed) return;
     const std::size_t size = one.queue.size();
     const std::size_t size_max = one.options.write_queue_size_max;
     if (size * 2 > size_max) return;
@@ -600,15 +629,19 @@ void port::implementation::packets::tell() {
         stream* const one = find(id);
         if (one == nullptr || !one->is_listed) continue;
         one->is_listed = false;
+        if (events_ == nullptr) continue;
         const auto arrivals = std::exchange(one->arrivals, {});
         const bool has_connected = std::exchange(one->has_connected, false);
         const bool has_readable = std::exchange(one->has_readable, false);
         const bool has_drained = std::exchange(one->has_drained, false) && !one->is_above_half;
         const bool has_closed = std::exchange(one->has_closed, false);
-        if (events_ == nullptr) continue;
         // Each call may release the stream, or change whom to tell.
         for (const packet_stream_id arrival : arrivals) {
-            if (events_ != nullptr && find(arrival) != nullptr) events_->accepted(id, arrival);
+            if (find(id) == nullptr || events_ == nullptr) {
+                release(arrival);  // whose it is has gone
+            } else if (find(arrival) != nullptr) {
+                events_->accepted(id, arrival);
+            }
         }
         const auto may_tell = [&](bool has) {
             return has && events_ != nullptr && find(id) != nullptr;
@@ -683,6 +716,9 @@ void port::implementation::packets::release(packet_stream_id id) noexcept {
     if (one->is_listener && !port_.is_forked()) {
         port_.wait_for_workers_until([one] { return one->is_gone; });
     }
+    // Nobody has been told of these.
+    for (const packet_stream_id arrival : std::exchange(one->arrivals, {}))
+        release(arrival);
     one->is_released = true;
     free_if_done(*one);
 }

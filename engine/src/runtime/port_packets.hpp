@@ -77,12 +77,14 @@ class port::implementation::packets final : public packet_port {
 
     [[nodiscard]] bool has_room(const stream& listener) const noexcept;
     void ask_for_connection(stream& listener);
+    void ask_later(stream& listener);
     void give_room_to_listener_of(const stream& one);
 
     template <class Push>
     status write(packet_stream_id id, std::size_t size, Push&& push);
     [[nodiscard]] status make_room(stream& one, std::size_t frame_size);
     [[nodiscard]] bool send_at_once(stream& one, byte_view body);
+    void queue_rest(stream& one, byte_view body, std::size_t sent_size);
     void queued(stream& one);
     void flush(stream& one) noexcept;
     void sent(stream& one, std::size_t bytes) noexcept;

@@ -266,7 +266,7 @@ TEST_P(stream_contract, AListenerGivesOneConnectionEachTimeItIsAsked) {
     const tcp_socket listening = tcp_socket::listening();
     const receiver listener = attach_stream(listening.fd(), source_kind::listener);
     std::vector<tcp_socket> clients;
-    constexpr std::size_t clients_wanted = 3 * accepted_ahead_max;
+    constexpr std::size_t clients_wanted = 50;
     for (std::size_t i = 0; i < clients_wanted; ++i) {
         clients.push_back(tcp_socket::connected_to(listening));
     }
@@ -369,6 +369,59 @@ TEST_P(stream_contract, DetachingEndsAStreamThatIsReceiving) {
     both.peer.write("too late");
     turn_at_once();
     EXPECT_FALSE(bytes(stream).ends_with("too late"));
+}
+
+// Its socket always has more than there are buffers, as that of a slow reader has.
+TEST_P(stream_contract, AFloodDoesNotTakeEveryBufferFromTheOthersHoweverSlowTheReader) {
+    start({.small_count = 8});
+    const stream_pair loud = make_pair();
+    const stream_pair quiet = make_pair();
+    const receiver flood = attach_stream(loud.ours.fd(), source_kind::stream);
+    const receiver other = attach_stream(quiet.ours.fd(), source_kind::stream);
+    set_leases(leases::keep);
+    const std::string much = pattern(256 * 1024);
+    const auto slow_turn = [&] {
+        while (::send(loud.peer.fd(), much.data(), much.size(), MSG_DONTWAIT) > 0) {
+        }
+        turn(at_once);
+        release_held();
+    };
+    for (int i = 0; i < 10; ++i)
+        slow_turn();
+    constexpr std::size_t packets = 20;
+    for (std::size_t i = 1; i <= packets; ++i) {
+        quiet.peer.write("x");
+        for (int turns = 0; turns < 10 && bytes(other).size() < i; ++turns)
+            slow_turn();
+        ASSERT_EQ(bytes(other).size(), i) << "not served within ten turns";
+    }
+    EXPECT_GT(bytes(flood).size(), packets * 2112);
+    set_leases(leases::give_back);
+    detach_and_close(flood);
+    detach_and_close(other);
+}
+
+// An end needs no buffer to be told, and takes none from who comes after it.
+TEST_P(stream_contract, EndsAreToldToAllWhoStarvedThoughNothingMoreIsReceived) {
+    start({.small_count = 8, .source_count_max = 64});
+    std::vector<stream_pair> pairs;
+    std::vector<receiver> streams;
+    for (int i = 0; i < 40; ++i) {
+        pairs.push_back(make_pair());
+        streams.push_back(attach_stream(pairs.back().ours.fd(), source_kind::stream));
+    }
+    turn_at_once();
+    for (int i = 0; i < 8; ++i)
+        pairs[static_cast<std::size_t>(i)].peer.write("x");
+    for (std::size_t i = 8; i < pairs.size(); ++i)
+        pairs[i].peer.close();
+    const auto all_know = [&] {
+        return std::all_of(streams.begin() + 8, streams.end(),
+                           [&](const receiver& one) { return has_ended(one); });
+    };
+    EXPECT_TRUE(turn_until(all_know, "every end"));
+    for (const receiver& one : streams)
+        detach_and_close(one);
 }
 
 // One that never stops sending must not keep the others from being served.

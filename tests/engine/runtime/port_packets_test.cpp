@@ -138,14 +138,23 @@ class port_packets : public port_fixture, private packet_events {
         EXPECT_EQ(ledger.unexplained(), 0U) << ledger;
     }
 
+    [[nodiscard]] bool has_arrived() const { return !arrived_.empty(); }
+    [[nodiscard]] static std::size_t descriptors_open() {
+        const std::filesystem::directory_iterator all("/proc/self/fd");
+        return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+    }
+
     std::map<std::uint32_t, int> connected_, drained_, closed_;  // by index
+    std::function<void(packet_stream_id)> on_readable;
 
   private:
     void accepted(packet_stream_id, packet_stream_id stream) override {
         arrived_.push_back(stream);
     }
     void connected(packet_stream_id stream) override { ++connected_[stream.index]; }
-    void readable(packet_stream_id) override {}
+    void readable(packet_stream_id stream) override {
+        if (on_readable) on_readable(stream);
+    }
     void drained(packet_stream_id stream) override { ++drained_[stream.index]; }
     void closed(packet_stream_id stream) override { ++closed_[stream.index]; }
 
@@ -459,6 +468,62 @@ TEST_P(port_packets, NoMorePeersAreAcceptedThanThereIsRoomFor) {
     EXPECT_EQ(read(accept()), "me too");
     EXPECT_EQ(packets().stats(server).connections.made, 3U);
     expect_explained();
+}
+
+TEST_P(port_packets, NoMoreDescriptorsAreTakenThanThereIsRoomForPeers) {
+    start_packets();
+    const packet_stream_id server = listen({.peers_max = 2});
+    std::vector<framer> peers;
+    for (int i = 0; i < 50; ++i)
+        peers.emplace_back(packets().local_address(server));
+    accept();
+    accept();
+    const std::size_t before = descriptors_open();
+    turn_at_once(50);
+    EXPECT_EQ(descriptors_open(), before);
+}
+
+TEST_P(port_packets, AConnectionThatNobodyWasToldOfGoesWithItsListener) {
+    start_packets();
+    const packet_stream_id server = listen();
+    const framer first(packets().local_address(server));
+    const packet_stream_id stream = accept();
+    on_readable = [&](packet_stream_id) { packets().release(server); };
+    const framer second(packets().local_address(server));
+    first.send("go");
+    EXPECT_EQ(read(stream), "go");
+    turn_at_once();
+    if (has_arrived()) {
+        packets().release(accept());
+        turn_at_once();
+    }
+    EXPECT_LE(second.receive_end(), 0);
+    EXPECT_EQ(packets().stats().connections.open, 1U);
+    expect_explained();
+}
+
+// What a worker is told later must not overtake what it was told before.
+TEST_P(port_packets, AStreamThatFilledUpWhileAnEndpointWasReleasedGoesOn) {
+    start_packets();
+    const packet_stream_id server = listen({.read_queue_size_max = 100});
+    const framer peer(packets().local_address(server));
+    const packet_stream_id stream = accept();
+    for (int i = 0; i < 50; ++i) {
+        const endpoint_id endpoint = open();
+        peer.send(std::string(500, 'x'));
+        port().release(endpoint);
+        while (packets().receive(stream)) {
+        }
+        turn_at_once(2);
+    }
+    while (packets().receive(stream)) {
+    }
+    peer.send("still heard");
+    std::optional<std::string> last;
+    while (last != "still heard") {
+        last = read(stream);
+        ASSERT_TRUE(last);
+    }
 }
 
 TEST_P(port_packets, AThousandPeersAreServed) {

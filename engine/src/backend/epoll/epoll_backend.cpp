@@ -71,6 +71,7 @@ struct source : chain_link<> {  // the list is the line of starved ones
     bool is_rechecked = false;  // in line to be read by the next turn, ready or not
     bool is_ended = false;      // a stream that is over
     bool is_asked = false;      // a listener that somebody wants a connection of
+    bool was_starved = false;   // a stream whose turn it is: it gets one buffer, before the others
 
     [[nodiscard]] bool is_datagrams() const noexcept {
         return options.kind == source_kind::datagrams;
@@ -137,6 +138,7 @@ class epoll_backend final : public io_backend {
     void deliver_message(source& one, std::uint32_t buffer, const mmsghdr& message);
     void starve(source& one);
     void feed_starved(std::size_t pool);
+    void serve_fed();
     static void note_error(source& one, int error);
     void report_error(source& one);
     void emit(const source& one, event what);
@@ -159,6 +161,7 @@ class epoll_backend final : public io_backend {
     bool asks_directly_ = false;
     std::uint32_t turns_without_set_ = 0;
     std::vector<std::uint32_t> recheck_;  // sources with an error that epoll tells no more
+    std::vector<std::uint32_t> fed_;      // streams that starved and have a buffer now
     std::array<std::vector<std::uint32_t>, buffer_class_count> free_;
     std::array<chain<source>, buffer_class_count> starved_;  // first in, first out
 
@@ -189,7 +192,7 @@ source_id epoll_backend::attach(int fd, const source_options& options) {
     made.is_detached = made.is_starved = made.is_ended = false;
     made.is_paused = options.is_paused;
     made.is_asked = !options.is_paused;
-    made.wants_writable = made.is_rechecked = false;
+    made.wants_writable = made.is_rechecked = made.was_starved = false;
     made.pending_error = 0;
     made.pending_error_count = 0;
     made.vector_size = vector_size_min();
@@ -233,7 +236,8 @@ void epoll_backend::take_out(source& one) {
 // The error has been taken from the socket: if it has no datagram, epoll will not speak of it
 // again.
 void epoll_backend::recheck(source& one) {
-    if (one.is_rechecked || !reads(one)) return;
+    const bool hears = reads(one) || (!one.is_datagrams() && one.wants_writable);
+    if (one.is_rechecked || !hears) return;
     one.is_rechecked = true;
     recheck_.push_back(one.index);
 }
@@ -285,6 +289,10 @@ void epoll_backend::feed_starved(std::size_t pool) {
     for (std::size_t left = free_[pool].size(); left > 0 && !starved_[pool].is_empty(); --left) {
         source& next = *starved_[pool].pop_front();
         next.is_starved = false;
+        if (next.options.kind == source_kind::stream) {
+            next.was_starved = true;
+            fed_.push_back(next.index);
+        }
         ++ledger_.rearmed_starved;
         watch(next);
     }
@@ -311,6 +319,8 @@ void epoll_backend::turn(steady_time deadline, event_sink& sink) {
     detached_.clear();
     choose_whom_to_ask(deadline);
     if (!recheck_.empty()) deadline = at_once;
+    serve_fed();
+    if (batch_size_ > 0) deadline = at_once;
 
     if (asks_directly_) {
         for (const std::uint32_t index : attached_) {
@@ -323,10 +333,28 @@ void epoll_backend::turn(steady_time deadline, event_sink& sink) {
         source& one = sources_[recheck_.front()];
         recheck_.erase(recheck_.begin());
         one.is_rechecked = false;
-        if (one.is_used && reads(one) && one.pending_error != 0) receive(one);
+        if (!one.is_used || one.is_detached || one.pending_error == 0) continue;
+        if (reads(one)) {
+            receive(one);
+        } else if (std::exchange(one.wants_writable, false)) {
+            emit(one,
+                 {.kind = event_kind::writable});  // it could not be watched: who tries is told
+        }
     }
+    // Those that were fed and found nothing used no buffer, and others may have it.
+    for (std::size_t pool = 0; pool < buffer_class_count; ++pool)
+        feed_starved(pool);
     flush();
     sink_ = nullptr;
+}
+
+// Before those that have not waited, who might take all the buffers again.
+void epoll_backend::serve_fed() {
+    for (std::size_t count_now = fed_.size(); count_now > 0; --count_now) {
+        source& one = sources_[fed_.front()];
+        fed_.erase(fed_.begin());
+        if (one.is_used && one.was_starved && reads(one)) receive(one);
+    }
 }
 
 // A thread that spins asks its few sockets themselves, and they leave the set: a socket that is in
@@ -404,7 +432,8 @@ void epoll_backend::receive(source& one) {
 void epoll_backend::receive_bytes(source& one) {
     auto& free = free_of(one);
     const buffer_pool& pool = *pools_[static_cast<std::size_t>(one.options.pool)];
-    for (std::size_t i = 0; i < stretches_per_turn; ++i) {
+    const std::size_t share = std::exchange(one.was_starved, false) ? 1 : stretches_per_turn;
+    for (std::size_t i = 0; i < share; ++i) {
         if (free.empty()) {
             starve(one);
             return;

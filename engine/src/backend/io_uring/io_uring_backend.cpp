@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // One multishot request per source, armed once and armed again whenever it ends: recvmsg for
-// datagrams, recv for streams, accept for listeners.
+// datagrams, recv for streams. A listener's accept is for one connection: a multishot one takes
+// whatever is in the listen queue before anybody can say that there is no room (300 descriptors for
+// a server of two peers, Linux 6.18).
 //
 //   idle --arm--> armed --final completion--> [on_receive decides] --+--> armed
 //    ^              |                                                 +--> starved (in line)
@@ -16,8 +18,8 @@
 //   - a refusal on a connected socket: -ECONNREFUSED, ahead of datagrams that are already queued;
 //   - a cancel: -ECANCELED.
 // A multishot recv ends like that too, but for the first: 0 bytes are the end of the stream, and an
-// error is its end as well. A multishot accept needs no buffers, and ends with an error: of one
-// connection that was gone before it was accepted (accept(2)), or for want of descriptors.
+// error is its end as well. One that is armed after it starved is for one buffer: a multishot one
+// would take all there are, for as long as its peer sends, and the others would starve for ever.
 // All end in on_receive(), which has one exit that decides what is next. A second receive is never
 // armed before the final completion of the first was seen: two would deliver out of order.
 #include "backend/io_uring/io_uring_backend.hpp"
@@ -88,16 +90,18 @@ struct source : chain_link<> {  // the list is the line of starved ones
     std::uint32_t cancels_in_flight = 0;
     bool is_polling = false;  // a request for writability is in flight
     bool is_ended = false;    // a stream that is over
-    // Of a listener: what was accepted ahead, and whether somebody waits for a connection.
-    std::vector<file_descriptor> ahead;
-    bool is_asked = false;
+    bool is_single = false;   // what is armed is for one buffer, or for one connection
+    bool is_asked = false;    // a listener that somebody wants a connection of
 
+    [[nodiscard]] bool is_datagrams() const noexcept {
+        return options.kind == source_kind::datagrams;
+    }
     [[nodiscard]] bool is_listener() const noexcept {
         return options.kind == source_kind::listener;
     }
     /// A receive should be in flight.
     [[nodiscard]] bool wants_more() const noexcept {
-        return !is_detached && !is_paused && !is_ended && ahead.size() < accepted_ahead_max;
+        return !is_detached && !is_paused && !is_ended && (!is_listener() || is_asked);
     }
 };
 
@@ -117,7 +121,8 @@ class io_uring_backend final : public io_backend {
     void wake() noexcept override { system::event_raise(waker_.get()); }
 
   private:
-    void arm(source& one);
+    enum class shots : std::uint8_t { many, one };
+    void arm(source& one, shots how = shots::many);
     void starve(source& one);
     bool arm_starved();
     void cancel_receive(source& one);
@@ -129,7 +134,6 @@ class io_uring_backend final : public io_backend {
     void on_end(source& one, int outcome);
     bool take_what_came(source& one, const io_uring_cqe& completion);
     bool take_buffer(source& one, const io_uring_cqe& completion);
-    void give_connection(source& one);
     void count_rearming(int outcome, bool is_empty) noexcept;
     void on_writable(source& one);
     void on_cancel(source& one, int outcome);
@@ -140,6 +144,9 @@ class io_uring_backend final : public io_backend {
     void emit(const source& one, event what);
     void flush();
     void count_system_calls();
+    chain<source>& starved_of(const source& one) noexcept {
+        return starved_[static_cast<std::size_t>(one.options.pool)];
+    }
     buffer_ring& buffers_of(const source& one) noexcept {
         return buffers_[static_cast<std::size_t>(one.options.pool)];
     }
@@ -228,15 +235,13 @@ void io_uring_backend::set(source_id id, interest wanted) {
     if (one.is_detached) return;
     switch (wanted) {
         case interest::receive:
-            one.is_asked = true;
-            give_connection(one);
             if (!one.is_paused && !one.is_listener()) break;
+            one.is_asked = true;
             one.is_paused = false;
             // While a cancel is on its way the final completion arms again.
-            if (!one.is_armed && one.wants_more()) {
-                ++ledger_.rearmed_resumed;
-                arm(one);
-            }
+            if (one.is_armed || one.is_ended) break;
+            if (!one.is_listener()) ++ledger_.rearmed_resumed;
+            arm(one);
             break;
         case interest::pause:
             if (one.is_paused) break;
@@ -260,7 +265,6 @@ void io_uring_backend::detach(source_id id) {
     one.is_detached = true;
     one.is_starved = false;
     one.unlink();
-    one.ahead.clear();
     if (std::exchange(one.pending_error, 0) != 0) std::erase(failed_, one.index);
     if (!one.is_armed && !one.is_polling) {
         finish_if_detached(one);  // or with the completion of a cancel
@@ -316,14 +320,14 @@ bool io_uring_backend::arm_starved() {
             source& next = *starved_[pool].pop_front();
             next.is_starved = false;
             ++ledger_.rearmed_starved;
-            arm(next);
+            arm(next, shots::one);
         }
         may_go_on = may_go_on || (buffers_[pool].available() > 0 && !starved_[pool].is_empty());
     }
     return may_go_on;
 }
 
-void io_uring_backend::arm(source& one) {
+void io_uring_backend::arm(source& one, shots how) {
     QUOIT_DEBUG_ASSERT(!one.is_armed && !one.is_starved && !one.is_detached,
                        "a receive would be armed twice");
     if (!one.is_listener() && buffers_of(one).available() == 0) {
@@ -337,13 +341,18 @@ void io_uring_backend::arm(source& one) {
                                             MSG_TRUNC | MSG_CMSG_CLOEXEC);
             break;
         case source_kind::stream:
-            io_uring_prep_recv_multishot(&submission, one.fd, nullptr, 0, 0);
+            if (how == shots::one) {
+                io_uring_prep_recv(&submission, one.fd, nullptr, 0, 0);
+            } else {
+                io_uring_prep_recv_multishot(&submission, one.fd, nullptr, 0, 0);
+            }
             break;
         case source_kind::listener:
-            io_uring_prep_multishot_accept(&submission, one.fd, nullptr, nullptr,
-                                           SOCK_NONBLOCK | SOCK_CLOEXEC);
+            io_uring_prep_accept(&submission, one.fd, nullptr, nullptr,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
             break;
     }
+    one.is_single = one.is_listener() || (how == shots::one && !one.is_datagrams());
     if (!one.is_listener()) {
         submission.flags |= IOSQE_BUFFER_SELECT;
         submission.buf_group = buffers_of(one).group();
@@ -354,7 +363,7 @@ void io_uring_backend::arm(source& one) {
 
 void io_uring_backend::starve(source& one) {
     one.is_starved = true;
-    starved_[static_cast<std::size_t>(one.options.pool)].push_back(one);
+    starved_of(one).push_back(one);
     ++ledger_.starved;
     emit(one, {.kind = event_kind::starved});
 }
@@ -431,7 +440,11 @@ void io_uring_backend::on_receive(source& one, const io_uring_cqe& completion) {
         starve(one);
         return;
     }
-    count_rearming(outcome, is_empty);
+    if (one.is_single && outcome > 0 && !starved_of(one).is_empty()) {
+        starve(one);  // the others first
+        return;
+    }
+    if (!one.is_single) count_rearming(outcome, is_empty);
     arm(one);
 }
 
@@ -481,21 +494,10 @@ bool io_uring_backend::take_what_came(source& one, const io_uring_cqe& completio
     if (completion.res < 0) return false;
     file_descriptor connection(completion.res);
     if (one.is_detached) return false;
-    one.ahead.push_back(std::move(connection));
-    give_connection(one);
-    const bool is_too_far_ahead = !one.wants_more();
-    const bool goes_on = (completion.flags & IORING_CQE_F_MORE) != 0;
-    if (is_too_far_ahead && goes_on && !one.is_cancelling) cancel_receive(one);
-    return false;
-}
-
-// First come, first served.
-void io_uring_backend::give_connection(source& one) {
-    if (!one.is_asked || one.ahead.empty()) return;
     one.is_asked = false;
-    const int connection = one.ahead.front().release();
-    one.ahead.erase(one.ahead.begin());
-    emit(one, {.value = static_cast<std::uint32_t>(connection), .kind = event_kind::accepted});
+    emit(one,
+         {.value = static_cast<std::uint32_t>(connection.release()), .kind = event_kind::accepted});
+    return false;
 }
 
 // The buffer is ours whenever F_BUFFER is set, errors included (older kernels, liburing issue 359).
