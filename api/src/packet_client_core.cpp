@@ -284,7 +284,7 @@ status packet_client_core::write_now_or_later(const Body& body) {
     status written;
     if (phase_ == phase::open) {
         written = on().write(stream_, body);
-        if (written == errc::slow_peer) may_have_packets_ = true;  // that is, its end
+        if (!written && written == errc::slow_peer) may_have_packets_ = true;  // that is, its end
     } else if (body.size() > options_.packet_size_max) {
         written = errc::message_too_long;
     } else if (pending_size_ > 0 && pending_size_ + size > options_.write_queue_size_max) {
@@ -300,8 +300,10 @@ status packet_client_core::write_now_or_later(const Body& body) {
         ++before_.sent.accepted;
         ++before_.sent.waiting;
     }
-    refused_size_ = written == errc::would_block ? size : 0;
-    if (!written) serve_readers();
+    refused_size_ = 0;
+    if (written) return written;
+    if (written == errc::would_block) refused_size_ = size;
+    serve_readers();
     return written;
 }
 

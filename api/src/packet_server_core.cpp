@@ -233,9 +233,13 @@ status packet_server_core::check(std::size_t body_size) const noexcept {
 template <class Body>
 status packet_server_core::write_to(connection& one, const Body& body) {
     status written = on().write(one.id, body);
-    one.refused_size =
-        written == errc::would_block ? body.size() + wire_overhead(options_.framing) : 0;
-    if (!written && written == errc::slow_peer) ring_.push_back(one);  // it has ended
+    one.refused_size = 0;
+    if (written) return written;
+    if (written == errc::would_block) {
+        one.refused_size = body.size() + wire_overhead(options_.framing);
+    } else if (written == errc::slow_peer) {
+        ring_.push_back(one);  // it has ended
+    }
     return written;
 }
 
