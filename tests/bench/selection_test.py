@@ -120,7 +120,8 @@ class Catalogue(unittest.TestCase):
         for name, limit in (("P10", 1.5), ("P11", 1)):
             scenario = BY_ID[name]
             self.assertEqual([row.name for row in scenario.rows],
-                             ["quoit/io_uring", "quoit/epoll", "asio", "plain/epoll", "asio/one by one"])
+                             ["quoit/io_uring", "quoit/epoll", "asio", "plain/epoll",
+                              "asio/one by one"])
             target, = scenario.targets
             self.assertEqual((target.subject, target.limit, target.reference),
                              ("quoit/io_uring", limit, "asio"))

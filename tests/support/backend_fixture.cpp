@@ -214,10 +214,11 @@ const std::optional<error>& io_uring_failure() {
         const auto large = or_throw(
             buffer_pool::create({.count = 8, .stride = large_buffer_stride, .socket_count = 1}));
         backend_ledger ledger;
-        const auto made =
-            make(backend_kind::io_uring,
-                 {.pools = {small.get(), large.get(), large.get()}, .source_count_max = 1, .ledger = &ledger},
-                 nullptr);
+        const auto made = make(backend_kind::io_uring,
+                               {.pools = {small.get(), large.get(), large.get()},
+                                .source_count_max = 1,
+                                .ledger = &ledger},
+                               nullptr);
         return made ? std::nullopt : std::optional(made.error());
     }();
     return why;

@@ -113,7 +113,6 @@ struct source_options {
     bool is_paused = false;  // attach without receiving
 };
 
-
 /// What a source shall do from now on.
 enum class interest : std::uint8_t {
     receive,   // deliver what comes (as after attach); a listener: one connection

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// copy_bytes: std::memcpy for the bodies of packets, whose copies often lie a few bytes further into
-// a page than they do: headers stand before both, a packet's and an allocation's.
+// copy_bytes: std::memcpy for the bodies of packets, whose copies often lie a few bytes further
+// into a page than they do: headers stand before both, a packet's and an allocation's.
 //
 // From some 2 KiB on glibc's memcpy uses `rep movsb`, which AMD processors run 16 times slower when
 // the destination is 1..63 bytes above the source modulo a page (glibc bug 30994; measured on an

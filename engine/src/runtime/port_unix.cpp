@@ -153,7 +153,8 @@ void port::implementation::finish_unix_sockets() noexcept {
     }
     if (!is_inline()) {
         for (const auto& one : sockets_) {
-            if (is_pending(one)) wait_for_workers_until([&] { return is_gone(*endpoints_[one->endpoint]); });
+            if (is_pending(one))
+                wait_for_workers_until([&] { return is_gone(*endpoints_[one->endpoint]); });
         }
         return;
     }
