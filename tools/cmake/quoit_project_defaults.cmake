@@ -24,3 +24,13 @@ if(PROJECT_IS_TOP_LEVEL)
         endif()
     endif()
 endif()
+
+# What most sources include, parsed once: a third of what compiling the library takes. A source that
+# forgets an include compiles all the same, so one preset at least does without (clang, release).
+function(quoit_precompile target)
+    if(QUOIT_PRECOMPILE_HEADERS)
+        target_precompile_headers(${target} PRIVATE
+            <algorithm> <array> <atomic> <chrono> <coroutine> <expected> <functional> <map>
+            <memory> <mutex> <optional> <span> <string> <system_error> <thread> <utility> <vector>)
+    endif()
+endfunction()
