@@ -67,7 +67,9 @@ class framer {
     [[nodiscard]] int receive_end() const {
         char unused = 0;
         const auto got = ::recv(fd_, &unused, 1, 0);
-        return got < 0 ? -errno : static_cast<int>(got);
+        const int outcome = got < 0 ? -errno : static_cast<int>(got);
+        EXPECT_NE(outcome, -EAGAIN) << "neither an end nor a reset came";
+        return outcome;
     }
     [[nodiscard]] int fd() const { return fd_; }
 
