@@ -112,6 +112,8 @@ result<packet_item> packet_endpoint::reader::outcome_of_reading() {
     static_cast<chain_link<while_woken>&>(*this).unlink();
     if (answer() == outcome::ready && std::exchange(has_item_, false)) return std::move(item_);
     if (answer() == outcome::closed) {
+        // Somebody who was told of the last packet may have given it back.
+        if (endpoint_ != nullptr && endpoint_->take(interest_, item_)) return std::move(item_);
         return endpoint_ != nullptr ? std::unexpected(endpoint_->end()) : failure(errc::closed);
     }
     return std::unexpected(answer_as_status().error());

@@ -67,6 +67,9 @@ class packet_session {
     }
     void stop() noexcept {
         server_.close();
+        // What came, and whom that disconnects, if the task was cancelled before it could tell.
+        while (auto event = server_.try_next())
+            deliver(*event);
         call([] { return std::string("stopped()"); }, [this] { protocol_->stopped(); });
         protocol_->transport_ = nullptr;
         protocol_.reset();

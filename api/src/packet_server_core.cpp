@@ -140,8 +140,13 @@ void packet_server_core::accepted(packet_stream_id stream) noexcept {
 
 void packet_server_core::look_at_reading(connection& one) {
     if (one.is_gone || one.is_held) return;
-    ring_.push_back(one);
+    stand_in_ring(one);
     serve_readers();
+}
+
+// Who stands in it keeps its place: it is served in turn, however much it sends.
+void packet_server_core::stand_in_ring(connection& one) noexcept {
+    if (!static_cast<chain_link<in_ring>&>(one).is_linked()) ring_.push_back(one);
 }
 
 bool packet_server_core::take_next(packet_interest interest, packet_item& into) {
@@ -217,7 +222,7 @@ void packet_server_core::look_for_idle() noexcept {
         const bool is_held_up = one.is_held || port.readable_count(one.id) > 0;
         if (!one.idle.look(port.bytes_received(one.id), is_held_up)) return;
         port.abort(one.id, make_error_code(errc::timed_out));
-        ring_.push_back(one);
+        stand_in_ring(one);
     });
     serve_readers();
 }
@@ -238,7 +243,7 @@ status packet_server_core::write_to(connection& one, const Body& body) {
     if (written == errc::would_block) {
         one.refused_size = body.size() + wire_overhead(options_.framing);
     } else if (written == errc::slow_peer) {
-        ring_.push_back(one);  // it has ended
+        stand_in_ring(one);  // it has ended
     }
     return written;
 }
@@ -378,7 +383,7 @@ void packet_server_core::close() noexcept {
         on().close(one->id);
     connections_.for_each([this](connection& one) {
         on().close(one.id);
-        if (!one.is_gone) ring_.push_back(one);
+        if (!one.is_gone) stand_in_ring(one);
     });
     serve_readers();
 }
@@ -391,7 +396,7 @@ void packet_server_core::abort() noexcept {
         on().close(one->id);
     connections_.for_each([this](connection& one) {
         on().abort(one.id, make_error_code(errc::closed));
-        if (!one.is_gone) ring_.push_back(one);
+        if (!one.is_gone) stand_in_ring(one);
     });
     serve_readers();
     look_for_room();

@@ -100,6 +100,7 @@ class packet_server_core final : public packet_endpoint {
     void accepted(packet_stream_id stream) noexcept;
     void ended(connection& one, const error& why);
     void look_at_reading(connection& one);
+    void stand_in_ring(connection& one) noexcept;
     void forget(connection& one) noexcept;
     void check_closed() noexcept;
     void look_for_idle() noexcept;

@@ -64,21 +64,27 @@ status polled_loop::update(time_limit wait) {
     } const letting_go{*this};
     try {
         const loop_core::scope entered(loop_access::core(*loop_));
-        turn(wait);
+        turn(wait, caller::update);
     } catch (const std::system_error& failed) {
         return failed.code();
     }
     return state_of_connection();
 }
 
-void polled_loop::turn(time_limit wait) {
+void polled_loop::turn(time_limit wait, caller who) {
+    bool may_wait = !wait.is_poll();
     {
         const std::scoped_lock lock(queues_);
-        is_waiting_ = true;  // what is written from here on wakes the turn
+        is_waiting_ = true;  // what is written from here on wakes the turn, and so does close()
+        if (who == caller::update && !is_open()) may_wait = false;
     }
     send();
-    const auto until =
-        wait.is_poll() ? port::at_once : wait.deadline(std::chrono::steady_clock::now());
+    // What a bound kept back is here already, and nothing would end the wait.
+    if (receive()) may_wait = false;
+    auto until = may_wait ? wait.deadline(std::chrono::steady_clock::now()) : port::at_once;
+    // Of a connection that is over nothing will end the wait.
+    const bool is_over = who == caller::update && !state_of_connection();
+    if (is_over && until == port::no_deadline) until = port::at_once;
     loop_access::core(*loop_).turn(until);
     {
         const std::scoped_lock lock(queues_);
@@ -99,29 +105,45 @@ void polled_loop::wake_if_waiting() {
 
 void polled_loop::close() noexcept {
     if (is_forked()) return;
-    is_open_.store(false, std::memory_order_relaxed);
+    {
+        const std::scoped_lock lock(queues_);
+        is_open_.store(false, std::memory_order_relaxed);
+    }
     try {
         wake_if_waiting();
-        const std::scoped_lock lock(turning_);
-        if (!loop_) return;
-        {
-            const loop_core::scope entered(loop_access::core(*loop_));
-            const auto give_up_at = std::chrono::steady_clock::now() + closing_time_max;
-            send();
-            loop_access::core(*loop_).get_port().flush();
-            while (has_unsent() && std::chrono::steady_clock::now() < give_up_at) {
-                turn(give_up_at);
-            }
-            begin_closing();
-            receive();
-            end();
-        }
-        loop_.reset();
+    } catch (const std::exception&) {
+        // No memory to wake it: whoever is in update() waits as long as it was told to.
+    }
+    const std::scoped_lock lock(turning_);
+    if (!loop_) return;
+    try {
+        close_in_turns();
     } catch (const std::exception&) {
         // There was no memory to do it well.
-        end();
-        loop_.reset();
     }
+    {
+        const loop_core::scope entered(loop_access::core(*loop_));
+        end();
+    }
+    loop_.reset();
+}
+
+// What was written goes out, then the end, and the peers may read it all before the descriptors are
+// closed: closing one with something unread would reset the connection.
+void polled_loop::close_in_turns() {
+    const loop_core::scope entered(loop_access::core(*loop_));
+    const auto give_up_at = std::chrono::steady_clock::now() + closing_time_max;
+    const auto is_over = [&] { return std::chrono::steady_clock::now() >= give_up_at; };
+    send();
+    loop_access::core(*loop_).get_port().flush();
+    while (has_unsent() && !is_over())
+        turn(give_up_at, caller::close);
+    forget_bounds();
+    receive();
+    begin_closing();
+    while (!is_closed() && !is_over())
+        turn(give_up_at, caller::close);
+    receive();
 }
 
 std::size_t polled_loop::size_of(const shared_bytes& body) const noexcept {

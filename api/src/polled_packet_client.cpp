@@ -92,15 +92,17 @@ void polled_packet_client::send() {
     dropped_count_ += dropped_count;
 }
 
-void polled_packet_client::receive() {
+bool polled_packet_client::receive() {
+    bool has_come = false;
     status ended;
     for (;;) {
         {
             const std::scoped_lock lock(queues_);
-            if (unread_size_ >= options_.read_queue_size_max) break;
+            if (has_bounds_ && unread_size_ >= options_.read_queue_size_max) break;
         }
         result<packet> received = client_.try_read();
         if (received) {
+            has_come = true;
             const std::scoped_lock lock(queues_);
             unread_size_ += received->size() + unread_overhead;
             come_.push_back(*std::move(received));
@@ -115,7 +117,10 @@ void polled_packet_client::receive() {
     is_connected_ = client_.is_connected();
     local_ = client_.local_address();
     remote_ = client_.peer_address();
+    return has_come;
 }
+
+void polled_packet_client::forget_bounds() noexcept { has_bounds_ = false; }
 
 void polled_packet_client::look_at_stats() {
     packet_stats now = client_.stats();
@@ -132,6 +137,10 @@ bool polled_packet_client::has_unsent() {
 
 void polled_packet_client::begin_closing() noexcept { client_.close(); }
 
+bool polled_packet_client::is_closed() const noexcept {
+    return packet_access::core(client_)->is_closed();
+}
+
 void polled_packet_client::end() noexcept {
     client_.abort();
     {
@@ -140,6 +149,7 @@ void polled_packet_client::end() noexcept {
         backlog_.clear();
         left_.clear();
         is_connected_ = false;
+        state_ = errc::closed;
     }
     look_at_stats();
     client_ = packet_client();

@@ -152,18 +152,29 @@ void polled_packet_server::send_backlog(const packet_peer& peer, std::deque<shar
     if (who != clients_.end()) who->second.unsent_size -= sent_size;
 }
 
-void polled_packet_server::receive() {
+bool polled_packet_server::receive() {
+    bool has_come = false;
     for (;;) {
         {
             // Those that have gone with something to read are kept here, and must be bounded too.
             const std::scoped_lock lock(queues_);
-            if (gone_count_ >= options_.peers_max) break;
+            if (has_bounds_ && gone_count_ >= options_.peers_max) break;
         }
         result<packet_event> event = server_.try_next();
         if (!event) break;
+        has_come = true;
         take_over(*std::move(event));
     }
     look_at_stats();
+    return has_come;
+}
+
+void polled_packet_server::forget_bounds() noexcept {
+    has_bounds_ = false;
+    const std::scoped_lock lock(queues_);
+    for (auto& [peer, one] : clients_) {
+        if (std::exchange(one.is_held, false)) packet_access::core(server_)->let_go(peer);
+    }
 }
 
 void polled_packet_server::look_at_stats() {
@@ -185,7 +196,7 @@ void polled_packet_server::take_over(packet_event event) {
             if (from.come.empty()) heard_.push_back(event.peer);
             from.unread_size += event.received->size() + unread_overhead;
             from.come.push_back(*std::move(event.received));
-            if (!from.is_held && from.unread_size >= options_.read_queue_size_max) {
+            if (has_bounds_ && !from.is_held && from.unread_size >= options_.read_queue_size_max) {
                 from.is_held = true;
                 packet_access::core(server_)->hold(event.peer);
             }
@@ -229,6 +240,10 @@ bool polled_packet_server::has_unsent() {
 }
 
 void polled_packet_server::begin_closing() noexcept { server_.close(); }
+
+bool polled_packet_server::is_closed() const noexcept {
+    return packet_access::core(server_)->is_closed();
+}
 
 void polled_packet_server::end() noexcept {
     server_.abort();

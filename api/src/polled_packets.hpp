@@ -71,10 +71,15 @@ class polled_loop {
 
     // Called in update() and close(), between turns.
     virtual void send() = 0;
-    virtual void receive() = 0;
+    /// Takes what has come, as far as the bounds allow; whether there was anything.
+    virtual bool receive() = 0;
+    /// From here on receive() takes everything.
+    virtual void forget_bounds() noexcept = 0;
     /// After send(): does something wait for the kernel to take it?
     [[nodiscard]] virtual bool has_unsent() = 0;
     virtual void begin_closing() noexcept = 0;
+    /// After begin_closing(): the peers have taken everything and have ended, too.
+    [[nodiscard]] virtual bool is_closed() const noexcept = 0;
     /// The last look, and the end of the handle.
     virtual void end() noexcept = 0;
     /// What update() answers after a turn.
@@ -87,16 +92,19 @@ class polled_loop {
     const packet_options options_;
     mutable std::mutex queues_;
     std::optional<quoit::loop> loop_;  // under turning_
+    bool has_bounds_ = true;           // likewise
 
   private:
     [[nodiscard]] bool is_forked() const noexcept;
-    void turn(time_limit wait);
+    enum class caller : std::uint8_t { update, close };
+    void turn(time_limit wait, caller who);
+    void close_in_turns();
     void let_go_of_thread() noexcept;
 
     std::mutex turning_;
     std::shared_ptr<loop_mailbox> mailbox_;
-    std::atomic<bool> is_open_{false};
-    bool is_waiting_ = false;  // under queues_: a write is to wake the turn
+    std::atomic<bool> is_open_{false};  // becomes false under queues_
+    bool is_waiting_ = false;           // under queues_: a write is to wake the turn
     const int process_;
 };
 
@@ -129,9 +137,11 @@ class polled_packet_server final : public polled_loop {
     using client_map = std::map<packet_peer, client>;
 
     void send() override;
-    void receive() override;
+    bool receive() override;
+    void forget_bounds() noexcept override;
     [[nodiscard]] bool has_unsent() override;
     void begin_closing() noexcept override;
+    [[nodiscard]] bool is_closed() const noexcept override;
     void end() noexcept override;
     status leave(client_map::iterator who, const shared_bytes& body);
     void send_backlog(const packet_peer& peer, std::deque<shared_bytes>& queue);
@@ -171,9 +181,11 @@ class polled_packet_client final : public polled_loop {
 
   private:
     void send() override;
-    void receive() override;
+    bool receive() override;
+    void forget_bounds() noexcept override;
     [[nodiscard]] bool has_unsent() override;
     void begin_closing() noexcept override;
+    [[nodiscard]] bool is_closed() const noexcept override;
     void end() noexcept override;
     [[nodiscard]] status state_of_connection() const override { return state(); }
     void look_at_stats();

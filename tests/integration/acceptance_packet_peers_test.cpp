@@ -493,6 +493,26 @@ task<> flood_beside_a_modest_one() {
 
 TEST_P(acceptance, PeersAreReadInTurn) { run(flood_beside_a_modest_one()); }
 
+// One packet each in every turn, and one is read in every turn.
+task<> two_that_write_in_every_turn() {
+    auto server = co_await serve_packets();
+    foreign_stream a(server.local_address());
+    foreign_stream b(server.local_address());
+    std::array<std::size_t, 2> heard{};
+    for (int i = 0; i < 200; ++i) {
+        a.send(frame("a"));
+        b.send(frame("b"));
+        const packet one = or_throw(co_await server.read(patiently));
+        ++heard[one.text() == "a" ? 0 : 1];
+        co_await sleep(0s);
+    }
+    EXPECT_GE(heard[0], 50U);
+    EXPECT_GE(heard[1], 50U);
+    server.abort();
+    co_await server.wait_closed();
+}
+TEST_P(acceptance, NobodyLosesItsPlaceByWhatItSends) { run(two_that_write_in_every_turn()); }
+
 // --- many ---
 
 constexpr std::size_t many = 1000;

@@ -110,6 +110,72 @@ TEST_F(packets_polled, T09WhoHasGoneIsListedBehindWhatItSent) {
     EXPECT_TRUE(server.departed().empty());
 }
 
+// Nothing but what the engine has already would end the wait.
+TEST_F(packets_polled, T12AnUpdateWithoutALimitTellsWhatABoundKeptBack) {
+    server = or_throw(sync::packet_server::open({"127.0.0.1", 0}, {.read_queue_size_max = 1000}));
+    foreign_stream peer(server.local_address());
+    ASSERT_TRUE(has_clients(1));
+    constexpr std::size_t count = 20;
+    for (std::size_t i = 0; i < count; ++i)
+        peer.send(frame(std::string(200, 'x')));
+    std::size_t heard = 0;
+    while (heard < count) {
+        ASSERT_TRUE(server.update({}));
+        for (const auto& [from, packets] : server.read())
+            heard += packets.size();
+    }
+    EXPECT_EQ(heard, count);
+}
+
+TEST_F(packets_polled, T10ClosingEndsAnUpdateWithoutALimit) {
+    for (int i = 0; i < 200; ++i) {
+        server = or_throw(sync::packet_server::open({"127.0.0.1", 0}));
+        std::thread updating([&] {
+            while (server.is_open())
+                static_cast<void>(server.update({}));
+        });
+        server.close();
+        updating.join();
+    }
+}
+
+TEST_F(packets_polled, T10ClosingLetsAPeerReadWhatWasWrittenThoughItSaidSomethingUnread) {
+    foreign_stream peer(server.local_address());
+    ASSERT_TRUE(has_clients(1));
+    const std::string body(300'000, 'b');
+    EXPECT_TRUE(server.write(body));
+    EXPECT_TRUE(server.update(0s));
+    peer.send(frame("nobody asks for this"));
+    std::thread closing([&] { server.close(); });
+    std::optional<std::string> got;
+    EXPECT_TRUE(eventually([&] {
+        if (const auto bytes = peer.try_receive(); bytes && !bytes->empty())
+            peer.packets.push(*bytes);
+        got = peer.packets.next();
+        return got.has_value();
+    }));
+    EXPECT_TRUE(got == body);
+    peer.close();
+    closing.join();
+}
+
+TEST_F(packets_polled, T10WhatWasReceivedStaysReadableBeyondTheBound) {
+    server = or_throw(sync::packet_server::open({"127.0.0.1", 0}, {.read_queue_size_max = 1000}));
+    foreign_stream peer(server.local_address());
+    ASSERT_TRUE(has_clients(1));
+    constexpr std::size_t count =
+        7;  // more than the bound; no more than the engine takes beside it
+    for (std::size_t i = 0; i < count; ++i)
+        peer.send(frame(std::string(200, 'x')));
+    ASSERT_TRUE(has_heard(count));
+    peer.close();
+    server.close();
+    const auto groups = server.read();
+    ASSERT_EQ(groups.size(), 1U);
+    EXPECT_EQ(groups[0].second.size(), count);
+    EXPECT_EQ(server.stats().unexplained(), 0U) << server.stats();
+}
+
 TEST_F(packets_polled, T01WritingToAllAndToOne) {
     foreign_stream one(server.local_address());
     ASSERT_TRUE(has_clients(1));

@@ -41,7 +41,8 @@ function(quoit_add_test)
         # Thousands of processes less: under a sanitizer starting one takes longer than most tests.
         add_test(NAME ${area} COMMAND ${arg_NAME})
         math(EXPR timeout "${QUOIT_TEST_TIMEOUT_S} * 4")
-        set_tests_properties(${area} PROPERTIES ${properties} TIMEOUT ${timeout} LABELS "${area}")
+        set_tests_properties(${area} PROPERTIES ${properties} TIMEOUT ${timeout} LABELS "${area}"
+            ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan_suppressions.txt")
         return()
     endif()
     # NO_PRETTY_VALUES: parameters are named by the test (".../io_uring"), not printed.
