@@ -125,6 +125,14 @@ class port_packets : public port_fixture, private packet_events {
         EXPECT_TRUE(turn_until(is_over, "the end"));
         return last_ ? error(errc::would_block) : last_.error();
     }
+    // How the connection ends for a peer that has nothing to read before that.
+    int end_of(const framer& peer) {
+        const auto has_something = [&] {
+            pollfd one{.fd = peer.fd(), .events = POLLIN, .revents = 0};
+            return ::poll(&one, 1, 0) > 0;
+        };
+        return turn_until(has_something, "an end") ? peer.receive_end() : 1;
+    }
     // Until the kernel takes no more of what is written to `to`.
     std::size_t fill(packet_stream_id to, std::string_view body) {
         std::size_t taken = 0;
@@ -268,7 +276,7 @@ TEST_P(port_packets, GarbageEndsThatPeerOnlyBehindItsPackets) {
     EXPECT_EQ(read(bad_stream), "fine");
     EXPECT_EQ(read_end(bad_stream), errc::framing);
     EXPECT_EQ(packets().write(bad_stream, "hello?"), errc::closed);
-    EXPECT_LE(bad.receive_end(), 0);
+    EXPECT_LE(end_of(bad), 0);
     good.send("still here");
     EXPECT_EQ(read(good_stream), "still here");
     const packet_stats ledger = packets().stats(server);
@@ -441,11 +449,12 @@ TEST_P(port_packets, WhatIsNotReadWaitsWithThePeer) {
     });
     const framer other(packets().local_address(server));
     const packet_stream_id other_stream = accept();
-    ASSERT_TRUE(turn_until([&] { return packets().stats(stream).received.bytes > 100'000; },
-                           "a full queue"));
+    ASSERT_TRUE(
+        turn_until([&] { return packets().stats(stream).received.waiting >= 10; }, "a full queue"));
     turn_at_once(50);
-    // What was on its way: as many buffers as there are, and what they were completed with.
-    EXPECT_LE(packets().stats(stream).received.waiting, 10U + 8 * 65'856 / 10'000 + 1);
+    // What was on its way: as many buffers as there are; and what a worker received meanwhile.
+    const std::size_t rounds = is_inline() ? 1 : 8;
+    EXPECT_LE(packets().stats(stream).received.waiting, 10U + rounds * 8 * 65'856 / 10'000 + 1);
     other.send("not held up");
     EXPECT_EQ(read(other_stream), "not held up");
     for (std::size_t i = 0; i < count; ++i)
@@ -499,7 +508,7 @@ TEST_P(port_packets, AConnectionThatNobodyWasToldOfGoesWithItsListener) {
         packets().release(accept());
         turn_at_once();
     }
-    EXPECT_LE(second.receive_end(), 0);
+    EXPECT_LE(end_of(second), 0);
     EXPECT_EQ(packets().stats().connections.open, 1U);
     expect_explained();
 }
