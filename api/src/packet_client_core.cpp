@@ -2,7 +2,6 @@
 #include "packet_client_core.hpp"
 
 #include "loop_core.hpp"
-#include "packet_wire.hpp"
 
 #include <chrono>
 #include <string>
@@ -280,7 +279,7 @@ void packet_client_core::look_for_idle() noexcept {
 template <class Body>
 status packet_client_core::write_now_or_later(const Body& body) {
     if (is_closing()) return errc::closed;
-    const std::size_t size = wire_overhead(options_.framing) + body.size();
+    const std::size_t size = packet_header_size(options_.framing) + body.size();
     status written;
     if (phase_ == phase::open) {
         written = on().write(stream_, body);
@@ -321,8 +320,8 @@ std::size_t packet_client_core::waiting_size() const noexcept {
 bool packet_client_core::has_room(std::size_t body_size) const noexcept {
     if (core() == nullptr || phase_ == phase::over) return true;
     const std::size_t waiting = waiting_size();
-    return waiting == 0 ||
-           waiting + wire_overhead(options_.framing) + body_size <= options_.write_queue_size_max;
+    return waiting == 0 || waiting + packet_header_size(options_.framing) + body_size <=
+                               options_.write_queue_size_max;
 }
 
 packet_endpoint::room packet_client_core::room_for(const packet_peer& peer) noexcept {

@@ -2,7 +2,6 @@
 #include "packet_server_core.hpp"
 
 #include "loop_core.hpp"
-#include "packet_wire.hpp"
 
 #include <chrono>
 #include <exception>
@@ -241,7 +240,7 @@ status packet_server_core::write_to(connection& one, const Body& body) {
     one.refused_size = 0;
     if (written) return written;
     if (written == errc::would_block) {
-        one.refused_size = body.size() + wire_overhead(options_.framing);
+        one.refused_size = body.size() + packet_header_size(options_.framing);
     } else if (written == errc::slow_peer) {
         stand_in_ring(one);  // it has ended
     }
@@ -345,8 +344,8 @@ bool packet_server_core::has_room(const packet_peer& peer, std::size_t body_size
     const connection* const one = find(peer);
     if (one == nullptr || !on().is_connected(one->id)) return true;
     const std::size_t waiting = on().write_queue_size(one->id);
-    return waiting == 0 ||
-           waiting + wire_overhead(options_.framing) + body_size <= options_.write_queue_size_max;
+    return waiting == 0 || waiting + packet_header_size(options_.framing) + body_size <=
+                               options_.write_queue_size_max;
 }
 
 void packet_server_core::hold(const packet_peer& peer) noexcept {

@@ -2,7 +2,6 @@
 #include "polled_packets.hpp"
 
 #include "loop_core.hpp"
-#include "packet_wire.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -147,7 +146,7 @@ void polled_loop::close_in_turns() {
 }
 
 std::size_t polled_loop::size_of(const shared_bytes& body) const noexcept {
-    return wire_overhead(options_.framing) + body.size();
+    return packet_header_size(options_.framing) + body.size();
 }
 
 status polled_loop::check(std::size_t body_size) const noexcept {

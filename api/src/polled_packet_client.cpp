@@ -9,13 +9,6 @@
 
 namespace quoit::detail {
 
-namespace {
-
-/// A packet that nobody has read yet counts so much more than its body.
-constexpr std::size_t unread_overhead = 64;
-
-}  // namespace
-
 status polled_packet_client::open(const host_port& where) {
     // Blocking is allowed here, and the loop would wait for its tasks' end anyway.
     std::vector<address> known;
@@ -104,7 +97,7 @@ bool polled_packet_client::receive() {
         if (received) {
             has_come = true;
             const std::scoped_lock lock(queues_);
-            unread_size_ += received->size() + unread_overhead;
+            unread_size_ += received->size() + unread_packet_overhead;
             come_.push_back(*std::move(received));
         } else {
             if (received.error() != errc::would_block) ended = received.error();

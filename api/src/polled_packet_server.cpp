@@ -8,13 +8,6 @@
 
 namespace quoit::detail {
 
-namespace {
-
-/// A packet that nobody has read yet counts so much more than its body.
-constexpr std::size_t unread_overhead = 64;
-
-}  // namespace
-
 status polled_packet_server::open(std::span<const host_port> where) {
     return start([&](quoit::loop& on) -> status {
         result<packet_server> opened =
@@ -194,7 +187,7 @@ void polled_packet_server::take_over(packet_event event) {
         case packet_event::kind::connected: break;
         case packet_event::kind::received:
             if (from.come.empty()) heard_.push_back(event.peer);
-            from.unread_size += event.received->size() + unread_overhead;
+            from.unread_size += event.received->size() + unread_packet_overhead;
             from.come.push_back(*std::move(event.received));
             if (has_bounds_ && !from.is_held && from.unread_size >= options_.read_queue_size_max) {
                 from.is_held = true;

@@ -9,6 +9,7 @@
 #include <quoit/options.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -31,6 +32,13 @@ enum class packet_framing : std::uint8_t {
     return "?";
 }
 
+/// Bytes in front of each body.
+[[nodiscard]] constexpr std::size_t packet_header_size(packet_framing framing) noexcept {
+    return framing == packet_framing::packetsocket ? 8 : 4;
+}
+/// Bytes that a packet which waits to be read counts beside its body (read_queue_size_max).
+inline constexpr std::size_t unread_packet_overhead = 64;
+
 /// What becomes of a packet for a peer whose write queue is full, that is, who does not read.
 enum class slow_peer : std::uint8_t {
     drop,   ///< the packet is dropped and counted (packet_stats::sends::dropped_slow)
@@ -51,12 +59,12 @@ struct packet_options {
     /// when nothing else waits.
     std::uint32_t write_queue_size_max = 1U << 20;
     slow_peer on_slow_peer = slow_peer::drop;
-    /// Bytes of one peer's packets that nobody has read yet (64 more for each), 1..1 GiB: then it
-    /// is not read until half of it is free, and what it sends waits in the kernel, and with the
+    /// Bytes of one peer's packets that nobody has read yet (unread_packet_overhead more for each),
+    /// 1..1 GiB: then it is not read until half of it is free, and what it sends waits in the kernel, and with the
     /// peer. What the engine had on its way still comes, and the packet that is under way.
     std::uint32_t read_queue_size_max = 1U << 20;
-    /// Servers: connections at once, 1..32 768. Further ones wait in the listen queue until one
-    /// ends. A loop has room for loop_options::socket_count_max sockets in all.
+    /// Servers: connections at once, 1..32 768, for each address that is listened on. Further ones
+    /// wait in the listen queue until one ends. A loop has room for loop_options::socket_count_max sockets in all.
     std::uint32_t peers_max = 1024;
     /// Servers: connections the kernel keeps until they are accepted, 1..65 535; it takes no more
     /// than net.core.somaxconn.

@@ -78,7 +78,8 @@ class packet_port {
 
     // --- opening ---
 
-    /// Errors: the kernel's, with "listen 127.0.0.1:4200"; errc::invalid_option;
+    /// An IPv6 socket takes IPv6 only (IPV6_V6ONLY), and a port is free again at once after its
+    /// server (SO_REUSEADDR). Errors: the kernel's, with "listen 127.0.0.1:4200"; errc::invalid_option;
     /// std::errc::too_many_files_open when socket_count_max sockets are open.
     [[nodiscard]] virtual result<packet_stream_id> listen(const address& where,
                                                           const packet_options& options = {}) = 0;

@@ -19,10 +19,9 @@ constexpr std::size_t magic_size(packet_framing framing) noexcept {
     return framing == packet_framing::packetsocket ? magic.size() : 0;
 }
 
-constexpr std::size_t header_size(packet_framing framing) noexcept {
-    return magic_size(framing) + sizeof(std::uint32_t);
-}
-static_assert(header_size(packet_framing::packetsocket) == packet_header_size_max);
+static_assert(packet_header_size(packet_framing::packetsocket) == packet_header_size_max);
+static_assert(packet_header_size_max == magic.size() + sizeof(std::uint32_t));
+static_assert(packet_header_size(packet_framing::big_endian) == sizeof(std::uint32_t));
 
 // Between this machine's order and the wire's, either way.
 constexpr std::uint32_t reorder(packet_framing framing, std::uint32_t length) noexcept {
@@ -49,7 +48,7 @@ struct stretch {
 // The framing is a constant here: this runs once for each packet.
 template <packet_framing Framing>
 stretch find_whole(std::span<const std::byte> bytes, std::uint32_t packet_size_max) noexcept {
-    constexpr std::size_t header = header_size(Framing);
+    constexpr std::size_t header = packet_header_size(Framing);
     const std::byte* at = bytes.data();
     std::size_t left = bytes.size();
     stretch found;
@@ -73,7 +72,7 @@ void make_handles(byte_block* block, std::size_t count, std::vector<shared_bytes
     const std::byte* at = block->data();
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t size = body_size_of(Framing, at);
-        at += header_size(Framing);
+        at += packet_header_size(Framing);
         into.emplace_back(block, at, size);
         at += size;
     }
@@ -100,8 +99,6 @@ std::size_t copy_whole(std::span<const std::byte> bytes, std::uint32_t packet_si
 }
 
 }  // namespace
-
-std::size_t packet_header_size(packet_framing framing) noexcept { return header_size(framing); }
 
 void write_packet_header(packet_framing framing, std::uint32_t body_size, std::byte* out) noexcept {
     std::memcpy(out, magic.data(), magic_size(framing));

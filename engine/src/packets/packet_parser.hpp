@@ -36,7 +36,6 @@
 namespace quoit::detail {
 
 inline constexpr std::size_t packet_header_size_max = 8;
-[[nodiscard]] std::size_t packet_header_size(packet_framing framing) noexcept;
 /// Writes packet_header_size() bytes.
 void write_packet_header(packet_framing framing, std::uint32_t body_size, std::byte* out) noexcept;
 

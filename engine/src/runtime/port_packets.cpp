@@ -30,8 +30,6 @@ constexpr std::size_t send_at_once_min = std::size_t{16} * 1024;
 // More than this is not kept for the end of the turn.
 constexpr std::size_t flush_size = std::size_t{64} * 1024;
 constexpr std::size_t pieces_per_call = 64;
-// What an unread packet counts beside its body.
-constexpr std::size_t unread_overhead = 64;
 // Read ones are taken out of the vector when there are more of them than unread ones, and so many.
 constexpr std::size_t read_count_kept = 64;
 
@@ -184,7 +182,7 @@ void port::implementation::packets::parse(stream& one, std::span<const std::byte
         const std::size_t size = one.received[i].size();
         ++ledger.packets;
         ledger.bytes += size;
-        one.unread_cost += size + unread_overhead;
+        one.unread_cost += size + unread_packet_overhead;
     }
     if (one.received.size() > count_before) {
         one.has_readable = true;
@@ -460,7 +458,7 @@ status port::implementation::packets::write(packet_stream_id id, std::size_t siz
     }
     if (port_.is_forked()) return errc::forked;
     if (size > one->options.packet_size_max) return errc::message_too_long;
-    const std::size_t frame_size = size + detail::packet_header_size(one->options.framing);
+    const std::size_t frame_size = size + packet_header_size(one->options.framing);
     if (status room = make_room(*one, frame_size); !room) return room;
     push(*one);
     queued(*one);
@@ -501,7 +499,7 @@ bool port::implementation::packets::send_at_once(stream& one, byte_view body) {
     std::array<std::byte, detail::packet_header_size_max> header;
     detail::write_packet_header(one.options.framing, static_cast<std::uint32_t>(body.size()),
                                 header.data());
-    const std::size_t header_size = detail::packet_header_size(one.options.framing);
+    const std::size_t header_size = packet_header_size(one.options.framing);
     std::array<iovec, 2> pieces{
         {{.iov_base = header.data(), .iov_len = header_size},
          {.iov_base = const_cast<std::byte*>(body.data()), .iov_len = body.size()}}};
@@ -661,7 +659,7 @@ result<shared_bytes> port::implementation::packets::receive(packet_stream_id id)
     if (one == nullptr) return failure(errc::closed);
     if (one->unread_count() == 0) return std::unexpected(end_of(*one));
     shared_bytes next = std::move(one->received[one->next_unread++]);
-    one->unread_cost -= next.size() + unread_overhead;
+    one->unread_cost -= next.size() + unread_packet_overhead;
     ++one->ledger.received.delivered;
     if (one->unread_count() == 0) {
         one->received.clear();
@@ -766,7 +764,7 @@ packet_stats port::implementation::packets::ledger_of(const stream& one) const n
     now.sent.waiting = one.queue.count();
     now.connections.open = now.connections.made > 0 && !one.is_settled ? 1 : 0;
     if (one.end) {
-        const std::uint64_t header_size = detail::packet_header_size(one.options.framing);
+        const std::uint64_t header_size = packet_header_size(one.options.framing);
         now.received.bytes_discarded =
             one.bytes_received - now.received.bytes - now.received.packets * header_size;
     }

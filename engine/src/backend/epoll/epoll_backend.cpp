@@ -337,8 +337,8 @@ void epoll_backend::turn(steady_time deadline, event_sink& sink) {
         if (reads(one)) {
             receive(one);
         } else if (std::exchange(one.wants_writable, false)) {
-            emit(one,
-                 {.kind = event_kind::writable});  // it could not be watched: who tries is told
+            // It could not be watched: who tries is told why.
+            emit(one, {.kind = event_kind::writable});
         }
     }
     // Those that were fed and found nothing used no buffer, and others may have it.
