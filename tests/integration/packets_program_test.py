@@ -299,6 +299,14 @@ class Serve(Packets):
                         "--duration", "1ms")
         self.assertEqual(ended.returncode, 0, ended.stderr)
 
+    def test_busy_polling_answers_as_well(self):
+        with PacketServer(arguments=("--busy-poll",)) as server, framer(server) as one:
+            self.assertIn("(backend epoll, ", server.first_line)
+            one.write(b"hello")
+            expected = frame(b"hello", "packetsocket")
+            self.assertEqual(receive(one.connection, len(expected)), expected)
+            self.assertEqual(self.end(server, one)["sent"]["sent"], 1)
+
     def test_duration_ends_it(self):
         with PacketServer(arguments=("--duration", "50ms")) as server:
             self.end(server, how=None)

@@ -77,6 +77,7 @@ constexpr const char* packets_serve_footer =
     "64, 16K, 16M.\n"
     "SIGINT and SIGTERM end it: it answers what it has, and reports. A peer whose answers\n"
     "nobody reads has 1 MiB of them wait; further ones are refused and counted.\n"
+    "--busy-poll runs on epoll unless a backend is named.\n"
     "\n"
     "The JSON object has backend, workers, addresses, framing, packet_size_max, seconds,\n"
     "cpu_seconds, answers_refused (refused at the call, so not accepted in the ledger),\n"
@@ -131,6 +132,7 @@ struct raw_packet_options {
     std::string size_max = "16M";
     std::string duration;
     std::string timeout = "10s";
+    bool busy_poll = false;
     std::string json;
 };
 
@@ -162,9 +164,7 @@ packet_framing framing_of(std::string_view text) {
                       ": expected packetsocket, little_endian or big_endian");
 }
 
-waiting waiting_of(const raw_options& raw) {
-    return raw.busy_poll ? waiting::busy_poll : waiting::block;
-}
+waiting waiting_of(bool busy_poll) { return busy_poll ? waiting::busy_poll : waiting::block; }
 
 [[noreturn]] void refuse_address(std::string_view option, std::string_view text,
                                  std::string_view expected) {
@@ -201,7 +201,7 @@ echo_command echo_command_of(const raw_options& raw) {
     asked.settings.worker_count =
         value_of("--workers", parse_count(raw.workers, 0, worker_count_max));
     asked.settings.offload = offload_of(raw.offload);
-    asked.settings.waiting = waiting_of(raw);
+    asked.settings.waiting = waiting_of(raw.busy_poll);
     if (!raw.duration.empty()) {
         asked.settings.duration = value_of("--duration", parse_duration(raw.duration));
     }
@@ -223,7 +223,7 @@ load_command load_command_of(const raw_options& raw) {
     settings.duration = value_of("--duration", parse_duration(raw.duration));
     settings.backend = backend_of(raw.backend);
     settings.offload = offload_of(raw.offload);
-    settings.waiting = waiting_of(raw);
+    settings.waiting = waiting_of(raw.busy_poll);
     asked.json = raw.json;
     return asked;
 }
@@ -232,6 +232,7 @@ packet_settings packet_settings_of(const raw_packet_options& raw) {
     return {
         .backend = backend_of(raw.backend),
         .worker_count = value_of("--workers", parse_count(raw.workers, 0, worker_count_max)),
+        .waiting = waiting_of(raw.busy_poll),
         .framing = framing_of(raw.framing),
         .packet_size_max = value_of("--size-max", parse_size(raw.size_max, 1, packet_size_limit))};
 }
@@ -284,10 +285,14 @@ std::string words_of(const CLI::ArgumentMismatch& wrong, const CLI::App& command
            option->get_description();
 }
 
+void add_busy_poll(CLI::App& to, bool& busy_poll) {
+    to.add_flag("--busy-poll", busy_poll, "Spin instead of sleeping, if there is a CPU for it");
+}
+
 void add_speed(CLI::App& to, raw_options& raw) {
     add(to, "--offload", raw.offload, "Let the kernel move trains of datagrams: on or off", "WHICH")
         ->capture_default_str();
-    to.add_flag("--busy-poll", raw.busy_poll, "Spin instead of sleeping, if there is a CPU for it");
+    add_busy_poll(to, raw.busy_poll);
 }
 
 CLI::App* add_echo(CLI::App& app, raw_options& raw) {
@@ -350,6 +355,7 @@ CLI::App* add_packets_serve(CLI::App& packets, raw_packet_options& raw) {
         ->type_name("TEXT")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     add_common(*serve, raw);
+    add_busy_poll(*serve, raw.busy_poll);
     add(*serve, "--duration", raw.duration, "End after this time; without it: on a signal", "TIME");
     serve->footer(packets_serve_footer);
     return serve;

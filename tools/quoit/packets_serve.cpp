@@ -113,8 +113,9 @@ task<packets_serve_result> serve(const packets_serve_settings& settings) {
 }  // namespace
 
 packets_serve_result run_packets_serve(const packets_serve_settings& settings) {
-    auto made = loop::create(
-        {.backend = settings.common.backend, .worker_count = settings.common.worker_count});
+    auto made = loop::create({.backend = settings.common.backend,
+                              .worker_count = settings.common.worker_count,
+                              .waiting = settings.common.waiting});
     if (!made) throw run_error(made.error().message());
     packets_serve_result result = made->run(serve(settings));
     result.settings = settings.common;

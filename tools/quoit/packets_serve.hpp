@@ -26,6 +26,7 @@ namespace quoit::program {
 struct packet_settings {
     quoit::backend backend = quoit::backend::automatic;
     std::uint32_t worker_count = 0;
+    quoit::waiting waiting = quoit::waiting::block;
     packet_framing framing = packet_framing::packetsocket;
     std::uint32_t packet_size_max = packet_options().packet_size_max;
 };
