@@ -83,7 +83,7 @@ loop_core::~loop_core() {
     }
     while (packet_endpoint* const endpoint = packet_endpoints_.front())
         endpoint->lose_loop();
-    if (hears_packets_) port_.packets().set_events(nullptr);
+    if (packets_ != nullptr) packets_->set_events(nullptr);
     drop_all();
 }
 

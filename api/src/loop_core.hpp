@@ -138,7 +138,9 @@ class loop_core final : public task_scheduler, private port_events, private pack
 
     // --- packets over TCP ---
     /// Of the port; its events come here from the first call on.
-    [[nodiscard]] packet_port& packets() noexcept;
+    [[nodiscard]] packet_port& packets() noexcept {
+        return packets_ != nullptr ? *packets_ : first_packets();
+    }
     /// Who hears of a stream; one that nobody is registered for is released when it is closed.
     void register_stream(packet_stream_id stream, packet_handler& handler);
     void forget_stream(packet_stream_id stream) noexcept;
@@ -175,6 +177,7 @@ class loop_core final : public task_scheduler, private port_events, private pack
         return stop_.load(std::memory_order_relaxed) &&
                stop_.exchange(false, std::memory_order_acquire);
     }
+    [[nodiscard]] packet_port& first_packets() noexcept;
     void end_leftovers();
     void pin_thread() noexcept;
     std::size_t deliver_letters();
@@ -195,7 +198,7 @@ class loop_core final : public task_scheduler, private port_events, private pack
     std::vector<registered_stream> streams_;  // by packet_stream_id::index
     chain<packet_endpoint, in_loop> packet_endpoints_;
     chain<packet_endpoint, while_awaiting_room> awaiting_room_;
-    bool hears_packets_ = false;
+    packet_port* packets_ = nullptr;             // the port's, once they are heard of
     std::vector<loop_mailbox::letter> letters_;  // kept for its capacity
     std::atomic<bool> stop_{false};
     int cpu_;

@@ -8,11 +8,10 @@
 
 namespace quoit::detail {
 
-packet_port& loop_core::packets() noexcept {
-    packet_port& on = port_.packets();
-    if (!hears_packets_) on.set_events(this);
-    hears_packets_ = true;
-    return on;
+packet_port& loop_core::first_packets() noexcept {
+    packets_ = &port_.packets();
+    packets_->set_events(this);
+    return *packets_;
 }
 
 void loop_core::register_stream(packet_stream_id stream, packet_handler& handler) {

@@ -161,7 +161,7 @@ bool packet_server_core::take_next(packet_interest interest, packet_item& into) 
         }
         result<shared_bytes> body = on().receive(first->id);
         if (body) {
-            into = packet_item(first->peer, *std::move(body));
+            into.set_packet(first->peer, *std::move(body));
             ring_.push_back(*first);
             return true;
         }
@@ -228,28 +228,33 @@ void packet_server_core::look_for_idle() noexcept {
 
 // --- writing ---
 
-status packet_server_core::check(std::size_t body_size) const noexcept {
+std::optional<errc> packet_server_core::refusal_of(std::size_t body_size) const noexcept {
     if (is_closing_) return errc::closed;
     if (body_size > options_.packet_size_max) return errc::message_too_long;
-    return {};
+    return std::nullopt;
 }
 
+// One variable, here and where it is called for each packet: then a status is made where it is
+// used, and is moved nowhere.
 template <class Body>
 status packet_server_core::write_to(connection& one, const Body& body) {
     status written = on().write(one.id, body);
     one.refused_size = 0;
-    if (written) return written;
-    if (written == errc::would_block) {
-        one.refused_size = body.size() + packet_header_size(options_.framing);
-    } else if (written == errc::slow_peer) {
+    if (!written) refused(one, written, body.size());
+    return written;
+}
+
+void packet_server_core::refused(connection& one, const status& why, std::size_t body_size) {
+    if (why == errc::would_block) {
+        one.refused_size = body_size + packet_header_size(options_.framing);
+    } else if (why == errc::slow_peer) {
         stand_in_ring(one);  // it has ended
     }
-    return written;
 }
 
 template <class Body>
 status packet_server_core::write_to_all(const Body& body) {
-    if (status allowed = check(body.size()); !allowed) return allowed;
+    if (const auto refusal = refusal_of(body.size())) return *refusal;
     status first;
     connections_.for_each([&](connection& one) {
         if (one.is_gone) return;
@@ -262,17 +267,22 @@ status packet_server_core::write_to_all(const Body& body) {
 
 template <class Body>
 status packet_server_core::write_to_one(const Body& body, const packet_peer& to) {
-    if (status allowed = check(body.size()); !allowed) return allowed;
+    if (const auto refusal = refusal_of(body.size())) return *refusal;
     connection* const one = find(to);
     if (one == nullptr || one->is_gone) return errc::closed;
-    status written = write_to(*one, body);
+    return write_and_serve(*one, body);
+}
+
+template <class Body>
+status packet_server_core::write_and_serve(connection& one, const Body& body) {
+    status written = write_to(one, body);
     if (!written) serve_readers();
     return written;
 }
 
 template <class Body>
 status packet_server_core::write_to_each(const Body& body, std::span<const packet_peer> to) {
-    if (status allowed = check(body.size()); !allowed) return allowed;
+    if (const auto refusal = refusal_of(body.size())) return *refusal;
     status first;
     for (const packet_peer& peer : to) {
         connection* const one = find(peer);
@@ -285,7 +295,7 @@ status packet_server_core::write_to_each(const Body& body, std::span<const packe
 }
 
 status packet_server_core::write(byte_view body) {
-    if (peer_count_ > 1 && body.size() > copied_size_max && check(body.size())) {
+    if (peer_count_ > 1 && body.size() > copied_size_max && !refusal_of(body.size())) {
         return write_to_all(shared_bytes::copy_of(body));
     }
     return write_to_all(body);
@@ -298,7 +308,7 @@ status packet_server_core::write(const shared_bytes& body, const packet_peer& to
     return write_to_one(body, to);
 }
 status packet_server_core::write(byte_view body, std::span<const packet_peer> to) {
-    if (to.size() > 1 && body.size() > copied_size_max && check(body.size())) {
+    if (to.size() > 1 && body.size() > copied_size_max && !refusal_of(body.size())) {
         return write_to_each(shared_bytes::copy_of(body), to);
     }
     return write_to_each(body, to);

@@ -29,6 +29,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -86,8 +87,11 @@ class packet_server_core final : public packet_endpoint {
     [[nodiscard]] packet_port& on() const noexcept;
     /// Null when it is forgotten, or not of this server.
     [[nodiscard]] connection* find(const packet_peer& peer) const noexcept;
-    [[nodiscard]] status check(std::size_t body_size) const noexcept;
+    [[nodiscard]] std::optional<errc> refusal_of(std::size_t body_size) const noexcept;
+    void refused(connection& one, const status& why, std::size_t body_size);
     [[nodiscard]] room room_for(connection& one) noexcept;
+    template <class Body>
+    status write_and_serve(connection& one, const Body& body);
     template <class Body>
     status write_to(connection& one, const Body& body);
     template <class Body>

@@ -459,7 +459,9 @@ status port::implementation::packets::write(packet_stream_id id, std::size_t siz
     if (port_.is_forked()) return errc::forked;
     if (size > one->options.packet_size_max) return errc::message_too_long;
     const std::size_t frame_size = size + packet_header_size(one->options.framing);
-    if (status room = make_room(*one, frame_size); !room) return room;
+    if (!fits(*one, frame_size)) {
+        if (status room = make_room(*one, frame_size); !room) return room;
+    }
     push(*one);
     queued(*one);
     return {};
@@ -475,15 +477,15 @@ status port::implementation::packets::write(packet_stream_id id, const shared_by
     return write(id, body.size(), [&](stream& one) { one.queue.push(body); });
 }
 
+bool port::implementation::packets::fits(const stream& one, std::size_t frame_size) noexcept {
+    return one.queue.is_empty() ||
+           one.queue.size() + frame_size <= one.options.write_queue_size_max;
+}
+
 status port::implementation::packets::make_room(stream& one, std::size_t frame_size) {
-    const auto fits = [&] {
-        return one.queue.is_empty() ||
-               one.queue.size() + frame_size <= one.options.write_queue_size_max;
-    };
-    if (fits()) return {};
     flush(one);
     if (one.has_failed) return errc::closed;
-    if (fits()) return {};
+    if (fits(one, frame_size)) return {};
     one.is_above_half = true;
     one.refused_size = frame_size;
     if (one.options.on_slow_peer == slow_peer::wait) return errc::would_block;

@@ -82,6 +82,7 @@ class port::implementation::packets final : public packet_port {
 
     template <class Push>
     status write(packet_stream_id id, std::size_t size, Push&& push);
+    [[nodiscard]] static bool fits(const stream& one, std::size_t frame_size) noexcept;
     [[nodiscard]] status make_room(stream& one, std::size_t frame_size);
     [[nodiscard]] bool send_at_once(stream& one, byte_view body);
     void queue_rest(stream& one, byte_view body, std::size_t sent_size);

@@ -56,6 +56,11 @@ class packet_item {
     packet_item(packet_peer from, shared_bytes received) noexcept
         : peer(std::move(from)), body(std::move(received)) {}
 
+    void set_packet(const packet_peer& from, shared_bytes received) noexcept {
+        what = packet_event::kind::received;
+        peer = from;
+        body = std::move(received);
+    }
     [[nodiscard]] bool is_packet() const noexcept { return what == packet_event::kind::received; }
     [[nodiscard]] packet as_packet() && noexcept { return {std::move(peer), std::move(body)}; }
     [[nodiscard]] packet_event as_event() &&;
@@ -154,6 +159,12 @@ class packet_endpoint::reader : public waiter, public chain_link<while_woken> {
     }
     /// After the await: what there was to read, or why there was nothing.
     [[nodiscard]] result<packet_item> outcome_of_reading();
+    /// What a busy server's reads come to: there was something, and the await did not suspend. Then
+    /// it lies in item(), and outcome_of_reading() is not needed.
+    [[nodiscard]] bool take_at_once() noexcept {
+        return !has_suspended_ && std::exchange(has_item_, false);
+    }
+    [[nodiscard]] packet_item& item() noexcept { return item_; }
 
   private:
     friend class packet_endpoint;
@@ -173,6 +184,9 @@ class [[nodiscard("co_await it")]] packet_read_operation final : public packet_e
     packet_read_operation(packet_endpoint* endpoint, wait_options options) noexcept
         : reader(endpoint, packet_interest::packets, options) {}
     result<packet> await_resume() {
+        if (take_at_once()) {
+            return result<packet>(std::in_place, std::move(item().peer), std::move(item().body));
+        }
         result<packet_item> read = outcome_of_reading();
         if (!read) return std::unexpected(std::move(read).error());
         return std::move(*read).as_packet();
