@@ -20,6 +20,8 @@
 // Errors: constructing an error with words allocates, and may throw std::bad_alloc.
 #pragma once
 
+#include <quoit/detail/archive_version.hpp>
+
 #include <expected>
 #include <iosfwd>
 #include <memory>

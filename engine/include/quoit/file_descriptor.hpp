@@ -13,6 +13,8 @@
 // Source: close(2), "Dealing with error returns from close()".
 #pragma once
 
+#include <quoit/detail/archive_version.hpp>
+
 #include <utility>
 
 namespace quoit {

@@ -12,6 +12,8 @@
 // unexplained() is the sum of what is missing, and it is 0.
 #pragma once
 
+#include <quoit/detail/archive_version.hpp>
+
 #include <cstdint>
 #include <iosfwd>
 #include <string>

@@ -13,6 +13,7 @@
 // Units: bytes.
 #pragma once
 
+#include <quoit/detail/archive_version.hpp>
 #include <quoit/payload.hpp>
 
 #include <atomic>

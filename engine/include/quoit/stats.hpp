@@ -16,6 +16,8 @@
 // host's and is not claimed here.
 #pragma once
 
+#include <quoit/detail/archive_version.hpp>
+
 #include <array>
 #include <cstdint>
 #include <iosfwd>
