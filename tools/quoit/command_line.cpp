@@ -2,6 +2,7 @@
 #include "command_line.hpp"
 
 #include "failure.hpp"
+#include "manual.hpp"
 #include "probe.hpp"
 #include "units.hpp"
 
@@ -386,6 +387,8 @@ command parse_command_line(int argument_count, const char* const* arguments) {
         "ends of packets over TCP.",
         "quoit");
     app.set_version_flag("--version", "quoit " + std::string(version_string));
+    bool is_manual_wanted = false;
+    app.add_flag("--manual", is_manual_wanted, "Write the manual page quoit(1)")->group("");
     app.footer(main_footer);
     raw_options raw;
     CLI::App* const echo = add_echo(app, raw);
@@ -407,6 +410,7 @@ command parse_command_line(int argument_count, const char* const* arguments) {
     } catch (const CLI::ParseError& wrong) {
         throw usage_error(wrong.what());
     }
+    if (is_manual_wanted) return print_command{manual_page(app)};
     if (echo->parsed()) return echo_command_of(raw);
     if (load->parsed()) {
         if (raw.duration.empty()) raw.duration = "2s";
