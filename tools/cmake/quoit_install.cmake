@@ -82,3 +82,7 @@ if(TARGET quoit_manual)
         DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
         COMPONENT program)
 endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+    include(quoit_debian)
+endif()
