@@ -28,10 +28,14 @@ import subprocess
 import sys
 import tempfile
 
-BLOCK = re.compile(r"(?:<!-- ((?:(?!-->).)+) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"(?:<!-- ((?:(?!-->).)+) -->\n)?^```(\w*)\n(.*?)^```$",
+                   re.DOTALL | re.MULTILINE)
 INSIDE, LEFT_ALONE = "inside: ", "not compiled: "
 QUOTED_FROM = {"cpp": ("api/examples/", "tests/"), "cmake": ("tests/",), "sh": ("tests/",)}
-PREAMBLE = "#include <quoit/quoit.hpp>\n#include <iostream>\nusing namespace std::chrono_literals;\n"
+PREAMBLE = """#include <quoit/quoit.hpp>
+#include <iostream>
+using namespace std::chrono_literals;
+"""
 
 
 class Pages:

@@ -125,8 +125,8 @@ class TheConfigPackage(unittest.TestCase):
             """, "-DCMAKE_DISABLE_FIND_PACKAGE_liburing=ON")
         self.assertNotEqual(done.returncode, 0)
         said = " ".join(done.stdout.split())
-        self.assertIn("quoit was built with io_uring, and liburing >= 2.3 was not found: install it "
-                      "(Debian: liburing-dev)", said)
+        self.assertIn("quoit was built with io_uring, and liburing >= 2.3 was not found: "
+                      "install it (Debian: liburing-dev)", said)
         self.assertNotIn("the module path was changed", said)
 
     def test_LeavesTheModulePathAsItWas(self):
@@ -212,7 +212,8 @@ class TheProgram(unittest.TestCase):
     def test_HasAManualPageThatTheFormatterTakesWithoutAWarning(self):
         if not shutil.which("groff"):
             self.skipTest("groff is not installed")
-        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", moved() / "share/man/man1/quoit.1"],
+        page = moved() / "share/man/man1/quoit.1"
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page],
                               capture_output=True, text=True, check=True)
         self.assertEqual(done.stderr, "")
 

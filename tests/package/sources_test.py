@@ -18,10 +18,12 @@ class QuoitInAnotherBuild(unittest.TestCase):
     def consume(self, name):
         folder = outside.copy_consumer(name)
         (folder / "quoit").symlink_to(ROOT)
+        launcher = settings.launcher.replace("|", ";")
+        with_io_uring = "ON" if settings.has_io_uring else "OFF"
         done = outside.configure(folder, "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
-                                 "-DCMAKE_CXX_COMPILER_LAUNCHER=" + settings.launcher.replace("|", ";"),
+                                 f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}",
                                  "-DQUOIT_PRECOMPILE_HEADERS=ON",
-                                 f"-DQUOIT_WITH_IO_URING={'ON' if settings.has_io_uring else 'OFF'}")
+                                 f"-DQUOIT_WITH_IO_URING={with_io_uring}")
         self.assertEqual(done.returncode, 0, done.stdout)
         outside.check_echo(self, outside.build(folder))
         self.check_that_nothing_leaks(folder)
