@@ -28,6 +28,8 @@ import subprocess
 import sys
 import tempfile
 
+# Any line that opens or ends a block, also where BLOCK would pass over it.
+FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 BLOCK = re.compile(r"(?:<!-- ((?:(?!-->).)+) -->\n)?^```(\w*)\n(.*?)^```$",
                    re.DOTALL | re.MULTILINE)
 INSIDE, LEFT_ALONE = "inside: ", "not compiled: "
@@ -56,9 +58,11 @@ class Pages:
         for path in [*(self.root / name for name in ("README.md", "CONTRIBUTING.md")),
                      *sorted((self.root / "docs").rglob("*.md"))]:
             text = path.read_text(encoding="utf-8")
-            if text.count("\n```") % 2 or text.startswith("```"):
-                self.complain(path.relative_to(self.root), "a code block has no end")
-            for match in BLOCK.finditer(text):
+            blocks = list(BLOCK.finditer(text))
+            if len(FENCE.findall(text)) != 2 * len(blocks):
+                self.complain(path.relative_to(self.root),
+                              "a code block has no end, is indented, or its language is no word")
+            for match in blocks:
                 line = text.count("\n", 0, match.start(3)) + 1
                 self.take(f"{path.relative_to(self.root)}:{line}", match[1], match[2], match[3])
 
@@ -197,6 +201,9 @@ UNSOUND = [
     ("```sh\nif true\n```\n", "syntax error"),
     ("```json\n{1}\n```\n", "Expecting property name"),
     ("```cpp\nint i;\n", "has no end"),
+    ("```c++\nint i;\n```\n", "is no word"),
+    ("```cpp \nint i;\n```\n", "is no word"),
+    ("- point\n  ```cpp\n  int i;\n  ```\n", "is indented"),
 ]
 
 
