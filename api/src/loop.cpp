@@ -99,12 +99,7 @@ std::size_t loop_core::turn(port::clock::time_point until) {
     is_turning_ = true;
     if (cpu_ >= 0) pin_thread();
 
-    if (has_ready() || mailbox_->has_letters()) {
-        until = port::at_once;
-    } else if (has_timers()) {
-        until = std::min(until, earliest_timer());
-    }
-    std::size_t count = or_throw(port_.turn(until, *this));
+    std::size_t count = or_throw(port_.turn(std::min(until, next_due()), *this));
     if (has_timers()) {
         const auto now = port::clock::now();
         count += expire_timers(now);
@@ -117,6 +112,11 @@ std::size_t loop_core::turn(port::clock::time_point until) {
     look_at_draining();
     look_for_room();
     return count;
+}
+
+port::clock::time_point loop_core::next_due() const noexcept {
+    if (has_ready() || mailbox_->has_letters()) return port::at_once;
+    return has_timers() ? earliest_timer() : port::no_deadline;
 }
 
 void loop_core::run_until_done(spawned& main) {
@@ -280,8 +280,12 @@ void loop::stop() noexcept { core_->request_stop(); }
 
 std::size_t loop::poll() {
     const detail::loop_core::scope current(entered());
-    return core_->turn(port::at_once);
+    const std::size_t count = core_->turn(port::at_once);
+    core_->prepare_to_wait();
+    return count;
 }
+
+int loop::descriptor() { return or_throw(core_->get_port().descriptor()); }
 
 void loop::post(std::move_only_function<void()> function) {
     if (!function) detail::misused("post() was given nothing to call");

@@ -116,6 +116,8 @@ class loop_core final : public task_scheduler, private port_events, private pack
     /// One turn. Waits until `until` at most, when nothing is ready. Returns how many things
     /// arrived or ran. REQUIRES: no turn of this loop runs.
     std::size_t turn(port::clock::time_point until);
+    /// Before somebody else waits, for the port's descriptor; if there is one.
+    void prepare_to_wait() { port_.prepare_to_wait(next_due()); }
     void run_until_done(spawned& main);
     void run_until_stopped();
     /// Any thread; async-signal-safe.
@@ -178,6 +180,7 @@ class loop_core final : public task_scheduler, private port_events, private pack
                stop_.exchange(false, std::memory_order_acquire);
     }
     [[nodiscard]] packet_port& first_packets() noexcept;
+    [[nodiscard]] port::clock::time_point next_due() const noexcept;
     void end_leftovers();
     void pin_thread() noexcept;
     std::size_t deliver_letters();

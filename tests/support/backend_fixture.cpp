@@ -4,6 +4,7 @@
 #include "backend/epoll/epoll_backend.hpp"
 #include "net/control_message.hpp"
 #include "net/sockaddr.hpp"
+#include "net/system.hpp"
 #if QUOIT_HAS_IO_URING
 #include "backend/io_uring/io_uring_backend.hpp"
 #endif
@@ -190,9 +191,12 @@ result<std::unique_ptr<io_backend>> make(backend_kind kind, const backend_option
                                          fake_network* fake) {
     switch (kind) {
         case backend_kind::epoll:
-        case backend_kind::spinning_epoll: return make_epoll_backend(options);
-        case backend_kind::fake: return make_fake_backend(options, *fake);
-        case backend_kind::io_uring: break;
+        case backend_kind::spinning_epoll:
+        case backend_kind::watched_epoll: return make_epoll_backend(options);
+        case backend_kind::fake:
+        case backend_kind::watched_fake: return make_fake_backend(options, *fake);
+        case backend_kind::io_uring:
+        case backend_kind::watched_io_uring: break;
     }
 #if QUOIT_HAS_IO_URING
     return make_io_uring_backend(options);
@@ -232,6 +236,9 @@ std::string_view to_string(backend_kind kind) {
         case backend_kind::epoll: return "epoll";
         case backend_kind::spinning_epoll: return "spinning_epoll";
         case backend_kind::fake: return "fake";
+        case backend_kind::watched_io_uring: return "watched_io_uring";
+        case backend_kind::watched_epoll: return "watched_epoll";
+        case backend_kind::watched_fake: return "watched_fake";
     }
     return "?";
 }
@@ -240,10 +247,13 @@ void PrintTo(backend_kind kind, std::ostream* out) { *out << to_string(kind); }
 
 std::vector<backend_kind> backends_built() {
 #if QUOIT_HAS_IO_URING
-    return {backend_kind::io_uring, backend_kind::epoll, backend_kind::spinning_epoll,
-            backend_kind::fake};
+    return {backend_kind::io_uring,         backend_kind::epoll,
+            backend_kind::spinning_epoll,   backend_kind::fake,
+            backend_kind::watched_io_uring, backend_kind::watched_epoll,
+            backend_kind::watched_fake};
 #else
-    return {backend_kind::epoll, backend_kind::spinning_epoll, backend_kind::fake};
+    return {backend_kind::epoll, backend_kind::spinning_epoll, backend_kind::fake,
+            backend_kind::watched_epoll, backend_kind::watched_fake};
 #endif
 }
 
@@ -264,7 +274,7 @@ backend_fixture::backend_fixture() = default;
 backend_fixture::~backend_fixture() = default;
 
 void backend_fixture::SetUp() {
-    if (GetParam() == backend_kind::io_uring && io_uring_failure()) {
+    if (is_io_uring() && io_uring_failure()) {
         const std::string why = "io_uring cannot be had here: " + io_uring_failure()->message();
         if (is_io_uring_required()) FAIL() << why;
         GTEST_SKIP() << why;
@@ -321,13 +331,18 @@ void backend_fixture::make_backend() {
     const backend_options options{
         .pools = {pools_[0].get(), pools_[1].get(), pools_[2].get()},
         .source_count_max = sizes_.source_count_max,
-        .is_spinning = GetParam() == backend_kind::spinning_epoll,
+        .is_spinning =
+            GetParam() == backend_kind::spinning_epoll || GetParam() == backend_kind::watched_epoll,
         .ledger = &ledger_,
     };
     backend_ = or_throw(make(GetParam(), options, fake_.get()));
-    const auto expected = GetParam() == backend_kind::io_uring ? quoit::backend::io_uring
-                          : is_fake()                          ? quoit::backend::automatic
-                                                               : quoit::backend::epoll;
+    if (is_watched()) {
+        set_ = or_throw(waiting_set::create());
+        or_throw(backend_->join(*set_));
+    }
+    const auto expected = is_io_uring() ? quoit::backend::io_uring
+                          : is_fake()   ? quoit::backend::automatic
+                                        : quoit::backend::epoll;
     EXPECT_EQ(backend_->about().backend, expected)
         << "runs on " << quoit::to_string(backend_->about().backend);
 }
@@ -398,8 +413,18 @@ address backend_fixture::dead_address(family of) {
     return where;
 }
 
+void backend_fixture::wait_in_set(steady_time deadline) {
+    if (backend_->prepare_to_wait()) return;
+    set_->wait_until(deadline);
+    [[maybe_unused]] const int ready = system::poll_one(set_->descriptor(), POLLIN, nullptr);
+}
+
 void backend_fixture::turn(steady_time deadline) {
     sink into(*this);
+    if (is_watched() && deadline != at_once) {
+        wait_in_set(deadline);
+        deadline = at_once;
+    }
     is_turning_ = true;
     backend_->turn(deadline, into);
     is_turning_ = false;

@@ -59,6 +59,10 @@ enum class backend_kind : std::uint8_t {
     epoll,
     spinning_epoll,  // as a port that does not sleep has it
     fake,
+    // Waited for in a waiting_set, as somebody else's loop does (rule 14).
+    watched_io_uring,
+    watched_epoll,  // made to spin, which joining ends
+    watched_fake,
 };
 [[nodiscard]] std::string_view to_string(backend_kind kind);
 void PrintTo(backend_kind kind, std::ostream* out);
@@ -146,7 +150,13 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
     void destroy_backend();
     /// Another backend on the same pools.
     void make_backend();
-    [[nodiscard]] bool is_fake() const { return GetParam() == backend_kind::fake; }
+    [[nodiscard]] bool is_fake() const {
+        return GetParam() == backend_kind::fake || GetParam() == backend_kind::watched_fake;
+    }
+    [[nodiscard]] bool is_io_uring() const {
+        return GetParam() == backend_kind::io_uring || GetParam() == backend_kind::watched_io_uring;
+    }
+    [[nodiscard]] bool is_watched() const { return GetParam() >= backend_kind::watched_io_uring; }
     [[nodiscard]] io_backend& backend() { return *backend_; }
     [[nodiscard]] const backend_ledger& ledger() const { return ledger_; }
     [[nodiscard]] buffer_pool& pool(buffer_class which = buffer_class::small) {
@@ -176,6 +186,7 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
     [[nodiscard]] std::optional<std::string> receive(int fd) { return network_->receive(fd); }
 
     // --- turning ---
+    /// Of a backend that is watched: what the loop that watches it does, once.
     void turn(steady_time deadline);
     /// Turns `count` times without waiting: whatever could be there is.
     void turn_at_once(int count = 8);
@@ -222,6 +233,7 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
         message_layout layout;
         bool is_detached = false;
     };
+    void wait_in_set(steady_time deadline);
     void take(std::span<const event> batch);
     void take_datagram(const event& one, seen_source& from);
     void take_bytes(const event& one, seen_source& from);
@@ -234,6 +246,7 @@ class backend_fixture : public ::testing::TestWithParam<backend_kind> {
     std::array<buffer_pool::owner, buffer_class_count> pools_;
     backend_ledger ledger_;
     std::unique_ptr<io_backend> backend_;
+    std::optional<waiting_set> set_;  // of a backend that is watched
     std::vector<int> sockets_;
     std::uint32_t next_tag_ = 1000;
 

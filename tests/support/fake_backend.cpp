@@ -322,6 +322,22 @@ class fake_backend final : public io_backend {
         }
     }
 
+    status join(waiting_set& set) override { return set.add(waker_.get()); }
+
+    bool prepare_to_wait() override {
+        check_caller();
+        system::event_clear(waker_.get());
+        if (!rearmed_.empty() || is_woken_.load(std::memory_order_acquire)) return true;
+        return std::ranges::any_of(sources_, [this](const source& one) {
+            if (!one.is_used) return false;
+            if (one.is_detached) return true;
+            const auto now = net_.look(one.fd);
+            const bool reads = !one.is_paused && !one.is_starved;
+            return (reads && (now.is_readable || one.pending_error != 0)) ||
+                   (one.wants_writable && now.is_writable);
+        });
+    }
+
     // Sets the flag first: turn() clears the eventfd before it looks at the flag.
     void wake() noexcept override {
         is_woken_.store(true, std::memory_order_release);

@@ -12,13 +12,22 @@
 // turn reached them; then everything that was sent is flushed. What becomes ready meanwhile runs in
 // the next turn, so that I/O is looked at between any two rounds of tasks.
 //
+// In a loop that is not quoit's (epoll, Asio, a toolkit's) watch descriptor(), and call poll()
+// whenever it is readable:
+//
+//   epoll_event watch{.events = EPOLLIN, .data = {.fd = loop.descriptor()}};
+//   epoll_ctl(set, EPOLL_CTL_ADD, loop.descriptor(), &watch);
+//   while (epoll_wait(set, &watch, 1, -1) >= 0)
+//       if (watch.data.fd == loop.descriptor()) loop.poll();
+//
 // loop_options::cpu pins the thread that first turns the loop, by run() or poll(), and does so for
 // good: the thread stays on that CPU after run() has returned and after the loop is gone.
 //
 // Thread safety: post(), stop() and endpoint_handle from any thread; everything else from the
 // loop's own, or before it runs.
 // Errors: run(), poll() and turns throw std::system_error with errc::forked in a child of the
-// process that made the loop, and nothing else of their own.
+// process that made the loop, and nothing else of their own; so does descriptor(), which may also
+// find no descriptor left.
 #pragma once
 
 #include <quoit/capabilities.hpp>
@@ -80,6 +89,17 @@ class loop {
     /// One turn that never waits. Returns how many things arrived or ran. Aborts when it is called
     /// from inside a turn, by a task for example. Pins the calling thread, as run() does.
     std::size_t poll();
+
+    /// For a loop that is not quoit's: one descriptor, to be watched for readability
+    /// (level-triggered). It is readable when poll() has something to do: something arrived, was
+    /// posted or signalled, a timer is due, a task is ready; and from the start, so that there is a
+    /// first poll(). What this thread does to the loop between two polls (spawn, timers, sends,
+    /// datagrams given back) waits for the next one: call it, or do such things from post().
+    ///
+    /// The loop's to close: stop watching it before the loop is gone. Made by the first call. From
+    /// then on waiting::busy_poll does not spin on this thread. Throws std::system_error when there
+    /// is no descriptor left, or errc::forked.
+    [[nodiscard]] int descriptor();
 
     /// Calls `function` in a later turn, on the loop's thread, in the order of posting. Any thread.
     /// What it throws is logged and counted. May throw std::bad_alloc. REQUIRES: not empty.

@@ -175,6 +175,27 @@ class port {
     /// good); no datagram of it is held.
     void let_go_of_thread() noexcept;
 
+    // --- in a loop that is not quoit's ---
+    // It watches one descriptor, and turns the port when that is readable:
+    //
+    //   auto watched = or_throw(port.descriptor());
+    //   for (;;) {
+    //       port.turn(quoit::port::at_once, events);           // and what there is to do about it
+    //       port.prepare_to_wait(next_timer);
+    //       poll(watched);                                     // whoever waits, and for what else
+    //   }
+
+    /// Readable (level-triggered) when a turn has something to do; from the start, so that there is
+    /// a first turn. The port's to close. Made by the first call: others pay nothing for it. From
+    /// then on waiting::busy_poll does not spin on this thread. Errors: the kernel's (EMFILE);
+    /// errc::forked.
+    [[nodiscard]] result<int> descriptor();
+    /// After a turn, and after whatever else was done to the port since (opening, sending, giving
+    /// datagrams back): sends what is queued, and readies the descriptor, which is readable from
+    /// `deadline` on at the latest, and at once if there is something to do already. Without it
+    /// nobody hears of what comes. Nothing happens when there is no descriptor.
+    void prepare_to_wait(clock::time_point deadline);
+
     // --- receiving ---
 
     /// Errors: errc::would_block; errc::closed once everything has been read; a refusal.

@@ -33,6 +33,10 @@
 //     deadline in the past it does not wait.
 // 10. A destroyed backend has taken back every buffer it gave the kernel, and closed a connection
 //     that it accepted and nobody was told of.
+// 14. Who has made a backend join a set may wait for the set instead of in turn(): after
+//     prepare_to_wait() the set is readable as soon as a turn would bring something, and is not
+//     while none would (once at most for nothing). What a turn would bring already is what
+//     prepare_to_wait() answers; the set need not show it.
 //
 // Streams (connected TCP sockets) and listeners are sources too:
 // 11. What a stream brings is `bytes`, in order and never empty, then one `end_of_stream` or one
@@ -50,6 +54,7 @@
 #include "backend/ledger.hpp"
 #include "net/message.hpp"
 #include "net/send.hpp"
+#include "net/waiting_set.hpp"
 
 #include <quoit/capabilities.hpp>
 #include <quoit/error.hpp>
@@ -155,6 +160,13 @@ class io_backend {
     virtual void recycle(buffer_class pool, std::span<const std::uint32_t> buffers) = 0;
 
     virtual void turn(steady_time deadline, event_sink& sink) = 0;
+
+    /// Adds what turn() waits for to `set` (rule 14), once; from then on nothing spins. The set
+    /// outlives no backend that has joined it, or is not used afterwards. Errors: waiting_set's.
+    [[nodiscard]] virtual status join(waiting_set& set) = 0;
+    /// Between two turns, before somebody waits for the set: hands to the kernel what is prepared.
+    /// True: do not wait, a turn has something to do. REQUIRES: join().
+    [[nodiscard]] virtual bool prepare_to_wait() = 0;
 
     /// Any thread; async-signal-safe. A wake() before turn() counts.
     virtual void wake() noexcept = 0;

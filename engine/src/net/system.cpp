@@ -7,8 +7,10 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -154,6 +156,12 @@ int epoll_control(int epoll, int operation, int fd, epoll_event* event) noexcept
     return or_error(::epoll_ctl(epoll, operation, fd, event));
 }
 
+int epoll_add_readable(int epoll, int fd) noexcept {
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;
+    return epoll_control(epoll, EPOLL_CTL_ADD, fd, &wanted);
+}
+
 int epoll_wait(int epoll, std::span<epoll_event> events, const timespec* timeout) noexcept {
     const int count_max = static_cast<int>(events.size());
     if (has_epoll_pwait2.load(std::memory_order_relaxed)) {
@@ -198,6 +206,24 @@ void event_clear(int fd) noexcept {
     std::uint64_t count = 0;
     // EAGAIN: it was at zero already.
     [[maybe_unused]] const ssize_t got = ::read(fd, &count, sizeof count);
+}
+
+int timer_open() noexcept {
+    return or_error(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+}
+
+void timer_set(int fd, std::chrono::steady_clock::time_point when) noexcept {
+    using namespace std::chrono;
+    itimerspec wanted{};  // all 0: never
+    if (when != steady_clock::time_point::max()) {
+        // 1 ns after the machine was started is past.
+        const nanoseconds since = std::max<nanoseconds>(when.time_since_epoch(), nanoseconds(1));
+        const auto whole = duration_cast<seconds>(since);
+        wanted.it_value.tv_sec = static_cast<time_t>(whole.count());
+        wanted.it_value.tv_nsec = static_cast<long>((since - whole).count());
+    }
+    // No error there could be: the descriptor is a timer's and the time is valid.
+    [[maybe_unused]] const int error = ::timerfd_settime(fd, TFD_TIMER_ABSTIME, &wanted, nullptr);
 }
 
 void pause_briefly(std::chrono::milliseconds how_long) noexcept {

@@ -84,6 +84,9 @@ struct file_identity {
 [[nodiscard]] int epoll_wait(int epoll, std::span<epoll_event> events,
                              const timespec* timeout) noexcept;
 
+/// EPOLL_CTL_ADD for EPOLLIN, with nothing to tell it by.
+[[nodiscard]] int epoll_add_readable(int epoll, int fd) noexcept;
+
 /// Waiting polls the network cards for so many microseconds (EPIOCSPARAMS, Linux 6.9). ENOTTY: this
 /// kernel does not know it.
 [[nodiscard]] int epoll_poll_cards(int epoll, std::uint32_t time_us) noexcept;
@@ -94,6 +97,11 @@ struct file_identity {
 void event_raise(int fd) noexcept;
 /// Back to zero.
 void event_clear(int fd) noexcept;
+
+// --- a timerfd on the steady clock, non-blocking, close-on-exec ---
+[[nodiscard]] int timer_open() noexcept;
+/// Readable from then on; time_point::min(): at once, max(): never.
+void timer_set(int fd, std::chrono::steady_clock::time_point when) noexcept;
 
 /// Milliseconds, not exact: for the bounded retries when opening only.
 void pause_briefly(std::chrono::milliseconds how_long) noexcept;

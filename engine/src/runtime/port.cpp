@@ -270,6 +270,11 @@ result<std::size_t> port::turn(clock::time_point deadline, port_events& events) 
 
 void port::wake() noexcept { implementation_->wake(); }
 
+result<int> port::descriptor() { return implementation_->descriptor(); }
+void port::prepare_to_wait(clock::time_point deadline) {
+    implementation_->prepare_to_wait(deadline);
+}
+
 bool port::is_called_from_its_thread() const noexcept {
     return implementation_->is_called_from_its_thread();
 }

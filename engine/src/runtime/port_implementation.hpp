@@ -8,6 +8,7 @@
 
 #include "base/fork_watch.hpp"
 #include "net/multicast.hpp"
+#include "net/waiting_set.hpp"
 #include "runtime/endpoint.hpp"
 
 #include <quoit/port.hpp>
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -73,6 +75,10 @@ class port::implementation final : private detail::event_sink {
         return owner == std::thread::id() || owner == std::this_thread::get_id();
     }
     void let_go_of_thread() noexcept;
+
+    // --- port_foreign.cpp ---
+    [[nodiscard]] result<int> descriptor();
+    void prepare_to_wait(clock::time_point deadline);
 
     // --- port_send.cpp ---
     status send(detail::endpoint_state& endpoint, std::span<const byte_view> pieces,
@@ -169,7 +175,14 @@ class port::implementation final : private detail::event_sink {
     [[nodiscard]] std::size_t pool_index(const detail::socket_state& one) const noexcept;
     void belong_to_this_thread() noexcept;
     [[nodiscard]] bool take_wake() noexcept;
+    // In somebody else's loop that is who waits.
+    [[nodiscard]] bool may_spin() const noexcept {
+        return options_.waiting == waiting::busy_poll && !watched_;
+    }
     [[nodiscard]] clock::time_point spin_end(clock::time_point deadline) const noexcept;
+    [[nodiscard]] clock::time_point begin_turn(clock::time_point deadline);
+    void speak_to_workers();
+    [[nodiscard]] bool may_sleep() noexcept;
     void wait_inline(clock::time_point deadline);
     void wait_threaded(clock::time_point deadline);
     void drain_workers();
@@ -202,6 +215,7 @@ class port::implementation final : private detail::event_sink {
     quoit::capabilities capabilities_;
     std::unique_ptr<detail::port_waker> waker_;
     std::vector<std::unique_ptr<detail::worker>> workers_;
+    std::optional<detail::waiting_set> watched_;  // by a loop that is not quoit's
     std::size_t next_worker_ = 0;
 
     std::vector<std::unique_ptr<detail::endpoint_state>> endpoints_;

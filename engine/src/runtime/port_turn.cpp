@@ -42,10 +42,7 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
     if (is_forked()) return failure(errc::forked, "turn a port of the parent process");
     belong_to_this_thread();
     arrived_ = 0;
-    flush();
-    resume_paused();
-    deadline = std::min({deadline, retry_unix(), packets_->look_after_waiting()});
-    if (has_news()) deadline = at_once;
+    deadline = begin_turn(deadline);
     if (is_inline()) {
         wait_inline(deadline);
     } else {
@@ -57,6 +54,14 @@ result<std::size_t> port::implementation::turn(clock::time_point deadline, port_
     tell(events);
     packets_->tell();
     return arrived_;
+}
+
+// What comes before any waiting, and until when that may last.
+port::clock::time_point port::implementation::begin_turn(clock::time_point deadline) {
+    flush();
+    resume_paused();
+    deadline = std::min({deadline, retry_unix(), packets_->look_after_waiting()});
+    return has_news() ? at_once : deadline;
 }
 
 void port::implementation::wake() noexcept {
@@ -72,7 +77,7 @@ void port::implementation::wake() noexcept {
 
 void port::implementation::wait_inline(clock::time_point deadline) {
     detail::worker& worker = *workers_.front();
-    if (options_.waiting == waiting::block || deadline == at_once) {
+    if (!may_spin() || deadline == at_once) {
         worker.turn(deadline);
         return;
     }
@@ -90,7 +95,7 @@ void port::implementation::wait_inline(clock::time_point deadline) {
 
 // How long a turn with this deadline spins before it sleeps.
 port::clock::time_point port::implementation::spin_end(clock::time_point deadline) const noexcept {
-    if (options_.waiting == waiting::block) return at_once;
+    if (!may_spin()) return at_once;
     if (options_.spin_time.count() == 0) return deadline;
     return std::min(deadline, detail::system::now() + options_.spin_time);
 }
@@ -101,13 +106,18 @@ bool port::implementation::take_wake() noexcept {
            is_woken_.exchange(false, std::memory_order_acq_rel);
 }
 
-void port::implementation::wait_threaded(clock::time_point deadline) {
+void port::implementation::speak_to_workers() {
     for (const auto& worker : workers_) {
         if (worker->flush_orders()) ++wakeups_;
         for (std::size_t i = 0; i < detail::buffer_class_count; ++i) {
             worker->pool(static_cast<detail::buffer_class>(i)).wake_if_starved();
         }
     }
+}
+
+void port::implementation::wait_threaded(clock::time_point deadline) {
+    waker_->parking.cancel();  // prepare_to_wait() may have left it published
+    speak_to_workers();
     const auto is_over = [&] {
         return arrived_ > 0 || has_news() || take_wake() || deadline == at_once ||
                detail::system::now() >= deadline;
@@ -147,18 +157,24 @@ void port::implementation::let_go_of_thread() noexcept {
     thread_.store(std::thread::id(), std::memory_order_relaxed);
 }
 
-void port::implementation::sleep_until_woken(clock::time_point deadline) noexcept {
+// Publishes that this thread sleeps, and looks once more.
+bool port::implementation::may_sleep() noexcept {
     // Before the sleep is published, never after: a wake-up behind it must not be lost.
     detail::system::event_clear(waker_->descriptor());
+    ++system_calls_;
     waker_->parking.prepare_to_sleep();
     const bool has_events =
         std::ranges::any_of(workers_, [](const auto& worker) { return worker->has_events(); });
-    if (!has_events && !is_woken_.load(std::memory_order_acquire)) {
+    return !has_events && !is_woken_.load(std::memory_order_acquire);
+}
+
+void port::implementation::sleep_until_woken(clock::time_point deadline) noexcept {
+    if (may_sleep()) {
         const timespec left =
             deadline == no_deadline ? timespec{} : detail::system::time_until(deadline);
         [[maybe_unused]] const int readable = detail::system::poll_one(
             waker_->descriptor(), POLLIN, deadline == no_deadline ? nullptr : &left);
-        system_calls_.add(2);
+        ++system_calls_;
     }
     waker_->parking.cancel();
 }

@@ -151,6 +151,11 @@ void worker::turn(steady_time deadline) {
     backend_->turn(deadline, *this);
 }
 
+bool worker::prepare_to_wait() {
+    recycle();
+    return backend_->prepare_to_wait();
+}
+
 engine_stats worker::stats() const noexcept {
     engine_stats now;
     now.turns = ledger_.turns.get();

@@ -104,6 +104,9 @@ class worker final : private event_sink {
     bool flush_orders() noexcept;
     /// Inline: turns the backend; the sink gets the events.
     void turn(steady_time deadline);
+    /// Inline: as its backend's.
+    [[nodiscard]] status join(waiting_set& set) { return backend_->join(set); }
+    [[nodiscard]] bool prepare_to_wait();
     /// Threaded: calls f(std::span<const event>) for what has come.
     template <class F>
     void drain(F&& f) {

@@ -101,6 +101,7 @@ class stream_contract : public contract {
 std::vector<backend_kind> backends_of_the_kernel() {
     std::vector<backend_kind> found = backends_built();
     std::erase(found, backend_kind::fake);
+    std::erase(found, backend_kind::watched_fake);
     return found;
 }
 

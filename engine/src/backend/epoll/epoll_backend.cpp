@@ -110,6 +110,8 @@ class epoll_backend final : public io_backend {
     send_result send(source_id id, std::span<const outgoing> messages) override;
     void recycle(buffer_class pool, std::span<const std::uint32_t> buffers) override;
     void turn(steady_time deadline, event_sink& sink) override;
+    status join(waiting_set& set) override;
+    bool prepare_to_wait() override;
     void wake() noexcept override { system::event_raise(waker_.get()); }
 
     [[nodiscard]] int watch_waker() noexcept;
@@ -346,6 +348,20 @@ void epoll_backend::turn(steady_time deadline, event_sink& sink) {
         feed_starved(pool);
     flush();
     sink_ = nullptr;
+}
+
+// An epoll set is readable when one of its descriptors is. Sources that were asked directly go back
+// into it, for good: whoever waits elsewhere does not spin.
+status epoll_backend::join(waiting_set& set) {
+    if (status added = set.add(epoll_.get()); !added) return added;
+    is_spinning_ = false;
+    choose_whom_to_ask(no_deadline);
+    return {};
+}
+
+// What the set does not tell: each makes a turn not wait.
+bool epoll_backend::prepare_to_wait() {
+    return !detached_.empty() || !recheck_.empty() || !fed_.empty() || batch_size_ > 0;
 }
 
 // Before those that have not waited, who might take all the buffers again.

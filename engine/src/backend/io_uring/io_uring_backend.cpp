@@ -118,6 +118,8 @@ class io_uring_backend final : public io_backend {
     send_result send(source_id id, std::span<const outgoing> messages) override;
     void recycle(buffer_class pool, std::span<const std::uint32_t> buffers) override;
     void turn(steady_time deadline, event_sink& sink) override;
+    status join(waiting_set& set) override;
+    bool prepare_to_wait() override;
     void wake() noexcept override { system::event_raise(waker_.get()); }
 
   private:
@@ -125,6 +127,7 @@ class io_uring_backend final : public io_backend {
     void arm(source& one, shots how = shots::many);
     void starve(source& one);
     bool arm_starved();
+    [[nodiscard]] bool may_arm_starved() const noexcept;
     void cancel_receive(source& one);
     void poll_writable(source& one);
     void poll_waker();
@@ -155,6 +158,7 @@ class io_uring_backend final : public io_backend {
     std::vector<buffer_ring> buffers_;  // by buffer_class; outlive the ring
     std::unique_ptr<ring> ring_;
     file_descriptor waker_;
+    file_descriptor announcer_;  // what the ring raises for who waits in a waiting_set
     capabilities about_;
     std::uint64_t system_calls_counted_ = 0;
     bool is_waker_polled_ = false;
@@ -313,7 +317,6 @@ void io_uring_backend::recycle(buffer_class pool, std::span<const std::uint32_t>
 // wait than could be armed, and there may be buffers for them yet, since one that is armed and has
 // no datagram uses none.
 bool io_uring_backend::arm_starved() {
-    bool may_go_on = false;
     for (std::size_t pool = 0; pool < buffer_class_count; ++pool) {
         for (std::uint32_t left = buffers_[pool].available();
              left > 0 && !starved_[pool].is_empty(); --left) {
@@ -322,9 +325,15 @@ bool io_uring_backend::arm_starved() {
             ++ledger_.rearmed_starved;
             arm(next, shots::one);
         }
-        may_go_on = may_go_on || (buffers_[pool].available() > 0 && !starved_[pool].is_empty());
     }
-    return may_go_on;
+    return may_arm_starved();
+}
+
+bool io_uring_backend::may_arm_starved() const noexcept {
+    for (std::size_t pool = 0; pool < buffer_class_count; ++pool) {
+        if (buffers_[pool].available() > 0 && !starved_[pool].is_empty()) return true;
+    }
+    return false;
 }
 
 void io_uring_backend::arm(source& one, shots how) {
@@ -409,6 +418,33 @@ void io_uring_backend::turn(steady_time deadline, event_sink& sink) {
     flush();
     count_system_calls();
     sink_ = nullptr;
+}
+
+// Two descriptors: what wakes is an eventfd too, and the ring does not signal one reliably because
+// of another (ring::signal_to()).
+status io_uring_backend::join(waiting_set& set) {
+    if (!announcer_) {
+        file_descriptor made(system::event_open());
+        if (!made)
+            return failure(std::make_error_code(std::errc::too_many_files_open), "join a set");
+        if (const int error = ring_->signal_to(made.get()); error < 0) {
+            return failure(std::error_code(-error, std::system_category()), "register an eventfd");
+        }
+        announcer_ = std::move(made);
+    }
+    if (status added = set.add(waker_.get()); !added) return added;
+    return set.add(announcer_.get());
+}
+
+// Starved sources are for the turn: armed here, they would hold buffers that the turn still counts
+// as free. The eventfd is cleared before the look: what raises it later is news.
+bool io_uring_backend::prepare_to_wait() {
+    if (!is_waker_polled_) poll_waker();
+    if (ring_->has_unsubmitted()) ring_->submit();
+    system::event_clear(announcer_.get());
+    ++ledger_.system_calls;
+    count_system_calls();
+    return !batch_.empty() || may_arm_starved() || ring_->has_something_new();
 }
 
 void io_uring_backend::handle(const io_uring_cqe& completion) {

@@ -93,6 +93,14 @@ bool ring::has_nothing_new() const noexcept {
     return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0;
 }
 
+bool ring::has_something_new() const noexcept {
+    if (io_uring_sq_ready(&ring_) > 0 || io_uring_cq_ready(&ring_) > 0) return true;
+    const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_ACQUIRE);
+    return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+int ring::signal_to(int event_fd) noexcept { return system::ring_register_event(&ring_, event_fd); }
+
 int ring::poll_cards(std::uint32_t time_us) noexcept {
     return system::ring_poll_cards(&ring_, time_us);
 }

@@ -40,6 +40,7 @@ class ring {
     [[nodiscard]] bool has_defer_taskrun() const noexcept {
         return (ring_.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
     }
+    [[nodiscard]] bool has_unsubmitted() const noexcept { return io_uring_sq_ready(&ring_) > 0; }
     [[nodiscard]] bool is_enabled() const noexcept { return is_enabled_; }
     /// The kernel says so when it has something to post; otherwise has_nothing_new() is never true.
     [[nodiscard]] bool has_taskrun_flag() const noexcept {
@@ -84,6 +85,16 @@ class ring {
 
     /// Completions wait in the kernel because the queue was full; the next turn brings them.
     [[nodiscard]] bool has_overflow() const noexcept { return io_uring_cq_has_overflow(&ring_); }
+
+    /// Raises the eventfd whenever there is something new, whatever thread waits for it. The ring's
+    /// own descriptor cannot be waited for: with DEFER_TASKRUN it becomes readable when completions
+    /// are posted, which only a turn does (measured on Linux 6.18). The kernel may put the signal
+    /// off, or leave it out, when another eventfd is what woke it (the same measurement; it must
+    /// not write one from within another's wake-up): wait for such an eventfd itself.
+    /// Errors: ENOMEM.
+    [[nodiscard]] int signal_to(int event_fd) noexcept;
+    /// A turn would bring something without waiting, or submit what is prepared.
+    [[nodiscard]] bool has_something_new() const noexcept;
 
     /// Cancels every operation on this descriptor (or, with -1, every operation) before it returns;
     /// their completions are then in the queue.

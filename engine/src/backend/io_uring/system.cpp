@@ -47,6 +47,10 @@ int ring_register_buffers(io_uring* ring, io_uring_buf_reg* registration) noexce
     return io_uring_register_buf_ring(ring, registration, 0);
 }
 
+int ring_register_event(io_uring* ring, int event_fd) noexcept {
+    return io_uring_register_eventfd(ring, event_fd);
+}
+
 int ring_cancel_now(io_uring* ring, io_uring_sync_cancel_reg* what) noexcept {
     return io_uring_register_sync_cancel(ring, what);
 }

@@ -24,6 +24,8 @@ void ring_close(io_uring* ring) noexcept;
 [[nodiscard]] int ring_submit_and_wait(io_uring* ring, __kernel_timespec* timeout) noexcept;
 [[nodiscard]] int ring_get_events(io_uring* ring) noexcept;
 [[nodiscard]] int ring_register_buffers(io_uring* ring, io_uring_buf_reg* registration) noexcept;
+/// Raises the eventfd whenever a completion comes, or is to be posted by the ring's thread.
+[[nodiscard]] int ring_register_event(io_uring* ring, int event_fd) noexcept;
 /// Cancels and returns when that has happened (Linux 6.0).
 [[nodiscard]] int ring_cancel_now(io_uring* ring, io_uring_sync_cancel_reg* what) noexcept;
 /// Waiting polls the network cards for so many microseconds (IORING_REGISTER_NAPI, Linux 6.9).
