@@ -34,6 +34,7 @@
 #include <quoit/service.hpp>
 #include <quoit/shared_bytes.hpp>
 #include <quoit/signal.hpp>
+#include <quoit/socket_activation.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/sync.hpp>
