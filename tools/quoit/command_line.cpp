@@ -111,6 +111,7 @@ constexpr const char* packets_send_footer =
 // The options as text; what they mean is decided afterwards, so that all errors read alike.
 struct raw_options {
     std::string bind = "127.0.0.1:9999";
+    std::string inherited;
     std::string workers = "0";
     std::string target;
     std::string flows = "1";
@@ -198,6 +199,7 @@ address target_of(const std::string& text) {
 echo_command echo_command_of(const raw_options& raw) {
     echo_command asked;
     asked.settings.bind = checked_bind(raw.bind);
+    asked.settings.inherited = raw.inherited;
     asked.settings.backend = backend_of(raw.backend);
     asked.settings.worker_count =
         value_of("--workers", parse_count(raw.workers, 0, worker_count_max));
@@ -299,8 +301,12 @@ void add_speed(CLI::App& to, raw_options& raw) {
 CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     CLI::App* const echo =
         app.add_subcommand("echo", "Send every datagram back to where it came from");
-    add(*echo, "--bind", raw.bind, "Where to listen; :PORT is every interface", "ADDRESS:PORT")
-        ->capture_default_str();
+    CLI::Option* const bind =
+        add(*echo, "--bind", raw.bind, "Where to listen; :PORT is every interface", "ADDRESS:PORT")
+            ->capture_default_str();
+    add(*echo, "--inherited", raw.inherited,
+        "Instead: the socket of this name, from an init system (LISTEN_FDS)", "NAME")
+        ->excludes(bind);
     add(*echo, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
     add(*echo, "--workers", raw.workers, "Threads that receive; 0: the program's own does", "N")
         ->capture_default_str();

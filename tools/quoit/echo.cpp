@@ -42,12 +42,23 @@ task<> echo(udp_server& server, std::uint64_t& refused) {
     }
 }
 
-task<echo_result> serve(const echo_settings& settings) {
-    auto opened = co_await start_udp_server(
-        host_port(settings.bind),
-        {.receive_buffer_size = receive_buffer_size, .offload = settings.offload});
+task<udp_server> open(const echo_settings& settings) {
+    const udp_options options{.receive_buffer_size = receive_buffer_size,
+                              .offload = settings.offload};
+    result<udp_server> opened = failure(errc::closed);
+    if (settings.inherited.empty()) {
+        opened = co_await start_udp_server(host_port(settings.bind), options);
+    } else if (auto socket = take_inherited_socket(settings.inherited)) {
+        opened = adopt_udp_server(socket->release(), ownership::take, options);
+    } else {
+        opened = std::unexpected(socket.error());
+    }
     if (!opened) throw run_error(opened.error().message());
-    udp_server server = *std::move(opened);
+    co_return *std::move(opened);
+}
+
+task<echo_result> serve(const echo_settings& settings) {
+    udp_server server = co_await open(settings);
     echo_result result;
 
     // Before anybody is told that we listen, and may send a signal. A second one drops what is

@@ -22,6 +22,8 @@ namespace quoit::program {
 struct echo_settings {
     /// As given: "127.0.0.1:9999", "[::1]:0", ":9999".
     std::string bind;
+    /// Instead: the name of a socket that an init system passed on; "" for none.
+    std::string inherited;
     quoit::backend backend = quoit::backend::automatic;
     std::uint32_t worker_count = 0;
     quoit::offload offload = quoit::offload::on;
