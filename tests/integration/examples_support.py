@@ -199,7 +199,7 @@ class Server(Background):
     """An example that listens: it has `sockets` sockets bound to the port when this returns."""
 
     def __init__(self, name, *arguments, port=PORT, sockets=1, **options):
-        super().__init__([os.path.join(directory, name), *arguments], **options)
+        super().__init__([path_of(name), *arguments], **options)
         self.wait_until(lambda: sockets_on(self.process.pid, port) >= sockets,
                         f"listening on {port}")
 
@@ -211,14 +211,18 @@ def sockets_of_every_host():
 
 def run(name, *arguments, **options):
     """Runs an example to its end."""
-    return subprocess.run([os.path.join(directory, name), *arguments], stdin=subprocess.DEVNULL,
+    return subprocess.run([path_of(name), *arguments], stdin=subprocess.DEVNULL,
                           capture_output=True, encoding="utf-8", timeout=DEADLINE_S,
                           check=False, **options)
 
 
 def start(name, *arguments, before=(), **options):
     """An example in the background, whether it listens or not; run by the command `before`."""
-    return Background([*before, os.path.join(directory, name), *arguments], **options)
+    return Background([*before, path_of(name), *arguments], **options)
+
+
+def path_of(name):
+    return os.path.join(directory, name)
 
 
 def peer(family=socket.AF_INET, address=None):

@@ -22,6 +22,7 @@ import time
 import unittest
 
 import examples_support
+import init_system
 from examples_support import (BROADCAST_ADDRESS, GROUP, LINK_LOCAL, NETWORK_ADDRESS, PACKET_PORT,
                               PORT, Server, is_member, need_ipv6, need_namespace, peer, run,
                               sockets_of_every_host, start, wait_until)
@@ -70,7 +71,7 @@ class Echoes(Examples):
     def test_a_used_port_is_one_line_of_words_and_status_1(self):
         with peer(address=HERE):
             for name in ("accept", "adopted", "batches", "broadcast", "echo_server",
-                         "graceful_shutdown", "ipv6_echo", "json_echo", "multicast",
+                         "graceful_shutdown", "in_epoll", "ipv6_echo", "json_echo", "multicast",
                          "protocol_adopted", "protocol_echo", "struct_server", "upper_server"):
                 with self.subTest(example=name):
                     self.fails(run(name), r"\S+:9999: Address already in use")
@@ -99,6 +100,42 @@ class Echoes(Examples):
             self.assertEqual(server.line(), "listening on 127.0.0.1:9999")
             for _ in range(2):
                 self.succeeds(run("echo_client"), "Received Hello, World!\n")
+
+    def test_the_socket_of_an_init_system_answers_what_came_before(self):
+        with peer(address=HERE) as passed, peer() as client:
+            client.sendto(b"early", HERE)
+            with examples_support.Background(
+                    init_system.command([passed], init_system.for_it(1, "echo"),
+                                        examples_support.path_of("activated")),
+                    pass_fds=init_system.numbers([passed])) as server:
+                passed.close()
+                self.assertEqual(server.line(), "listening on 127.0.0.1:9999")
+                self.assertEqual(client.recvfrom(2048), (b"early", HERE))
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
+
+    def test_started_by_hand_the_activated_one_says_what_it_misses(self):
+        self.fails(run("activated"), "none was passed to this process: No such file or directory")
+
+    def test_in_somebody_elses_loop_it_echoes_beside_what_else_that_watches(self):
+        with Server("in_epoll", stdin=subprocess.PIPE) as server:
+            for _ in range(3):
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
+            server.type("a line for the other one")
+            self.succeeds(run("echo_client"), "Received Hello, World!\n")
+            server.process.stdin.close()
+            self.assertEqual(server.process.wait(DEADLINE_S), 0)
+
+    def test_in_asio_it_echoes_and_hears_signals_of_asios(self):
+        if not os.path.exists(examples_support.path_of("in_asio")):
+            self.skipTest("there was no Asio to build it with")
+        with Server("in_asio") as server:
+            for _ in range(3):
+                self.succeeds(run("echo_client"), "Received Hello, World!\n")
+            output, errors = server.end_after(signal.SIGTERM)
+        self.assertEqual((server.process.returncode, errors), (0, ""))
+        self.assertEqual(output, f"listening on 127.0.0.1:{PORT}\ndatagrams echoed: 3\n")
+        with peer(address=HERE):
+            self.fails(run("in_asio"), r"\S+:9999: Address already in use")
 
     def test_callbacks_echo_whatever_comes(self):
         with Server("protocol_echo") as server, peer(address=("127.0.0.1", 0)) as client:
