@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// quoit inside Asio: a class of a dozen lines joins the two. Echoes on port 9999 with a coroutine of
-// quoit's, and ends, with a count, on a SIGINT or SIGTERM that Asio catches.
+// quoit inside Asio: a class of a dozen lines joins the two. Echoes on port 9999 with a coroutine
+// of quoit's, and ends, with a count, on a SIGINT or SIGTERM that Asio catches.
 #define ASIO_STANDALONE
 #include <quoit/quoit.hpp>
 
