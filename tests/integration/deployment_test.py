@@ -20,8 +20,6 @@ import tempfile
 import time
 import unittest
 
-import yaml
-
 import init_system
 import program
 import seccomp_profile
@@ -291,6 +289,12 @@ class Containers(Deployment):
         self.assertEqual((tried.returncode, tried.stderr), (0, ""))
 
     def test_the_kubernetes_example_names_the_profile_and_its_limits(self):
+        try:
+            import yaml
+        except ImportError:
+            if program.is_set("CI"):
+                raise
+            self.skipTest("python3-yaml is not installed")
         with open(DOCS / "kubernetes/quoit-echo.yaml", encoding="utf-8") as file:
             objects = {one["kind"]: one for one in yaml.safe_load_all(file)}
         self.assertEqual(set(objects), {"Deployment", "Service"})
