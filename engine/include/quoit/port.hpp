@@ -39,6 +39,7 @@
 #include <quoit/options.hpp>
 #include <quoit/packet_port.hpp>
 #include <quoit/payload.hpp>
+#include <quoit/socket_group.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/unix_address.hpp>
 #include <quoit/unix_options.hpp>
@@ -100,6 +101,9 @@ class port {
     /// Only IPv4 where the machine has no IPv6.
     [[nodiscard]] result<endpoint_id> open_every_interface(std::uint16_t port_number,
                                                            const udp_options& options = {});
+    /// Takes the sockets of one member of a group, with the options it was opened with. Errors:
+    /// errc::closed for a member that was taken; then, as for all errors, it stays as it is.
+    [[nodiscard]] result<endpoint_id> open(socket_group& group, std::size_t member);
     /// Connected: the kernel lets only `peer` in and reports its refusals.
     [[nodiscard]] result<endpoint_id> open_connection(const address& peer,
                                                       const udp_options& options = {});

@@ -17,6 +17,12 @@
 #ifndef SO_BUSY_POLL
 #define SO_BUSY_POLL 46  // since Linux 3.11, <asm-generic/socket.h>
 #endif
+#ifndef SO_ATTACH_REUSEPORT_CBPF
+#define SO_ATTACH_REUSEPORT_CBPF 51  // since Linux 4.5, <asm-generic/socket.h>
+#endif
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68  // since Linux 5.3, <asm-generic/socket.h>
+#endif
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55  // since Linux 4.12, <asm-generic/socket.h>
 #endif

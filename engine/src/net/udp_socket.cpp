@@ -114,10 +114,30 @@ result<udp_socket> udp_socket::open(const address& where, const udp_options& opt
 }
 
 result<udp_socket> udp_socket::listen(const address& where, const udp_options& options) {
+    return listen_for(where, options, bind_retry_for);
+}
+
+result<udp_socket> udp_socket::listen_first(const address& where, const udp_options& options) {
+    udp_options alone = options;
+    alone.reuse_port = false;
+    auto made = listen(where, alone);
+    if (made) {
+        const int error = set_int(made->descriptor(), SOL_SOCKET, SO_REUSEPORT, 1);
+        if (error < 0) return system_failure(error, "listen", where);
+    } else if (made.error() == std::errc::address_in_use && options.reuse_port &&
+               where.port() != 0) {
+        made = listen_for(where, options, std::chrono::milliseconds(0));
+        if (made) made->shares_with_others_ = true;
+    }
+    return made;
+}
+
+result<udp_socket> udp_socket::listen_for(const address& where, const udp_options& options,
+                                          std::chrono::milliseconds patience) {
     auto made = open(where, options, true);
     if (!made) return made;
     const socket_address name(where);
-    const auto give_up_at = system::now() + bind_retry_for;
+    const auto give_up_at = system::now() + patience;
     int error = system::bind(made->descriptor(), name.get(), name.size());
     while (error == -EADDRINUSE && system::now() < give_up_at) {
         system::pause_briefly(bind_retry_every);

@@ -20,6 +20,7 @@
 #include <quoit/file_descriptor.hpp>
 #include <quoit/options.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
@@ -34,6 +35,11 @@ class udp_socket {
     /// on Linux 6.18), and a server that is restarted should not fail over that.
     [[nodiscard]] static result<udp_socket> listen(const address& where,
                                                    const udp_options& options);
+    /// The first of several on one port (SO_REUSEPORT, whatever options.reuse_port says). It is
+    /// bound without the option, which it gets afterwards: so that nobody else has the port.
+    /// With reuse_port, one that others share is shared with them; port 0 never is.
+    [[nodiscard]] static result<udp_socket> listen_first(const address& where,
+                                                         const udp_options& options);
     /// Connected to `peer`: the kernel lets nobody else in.
     [[nodiscard]] static result<udp_socket> connect(const address& peer,
                                                     const udp_options& options);
@@ -63,6 +69,8 @@ class udp_socket {
     [[nodiscard]] bool is_open() const noexcept { return fd_.is_open(); }
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] const std::optional<address>& peer() const noexcept { return peer_; }
+    /// Of listen_first(): others had the port already.
+    [[nodiscard]] bool shares_with_others() const noexcept { return shares_with_others_; }
     /// UDP_GRO is on: messages may be trains.
     [[nodiscard]] bool has_gro() const noexcept { return has_gro_; }
 
@@ -90,6 +98,10 @@ class udp_socket {
   private:
     [[nodiscard]] static result<udp_socket> open(const address& where, const udp_options& options,
                                                  bool is_server);
+    /// Tries again while the address is in use, until `patience` has passed.
+    [[nodiscard]] static result<udp_socket> listen_for(const address& where,
+                                                       const udp_options& options,
+                                                       std::chrono::milliseconds patience);
     [[nodiscard]] int set_options(const udp_options& options) noexcept;
     void reset_options() noexcept;
     [[nodiscard]] int read_local_name() noexcept;
@@ -114,6 +126,7 @@ class udp_socket {
     bool is_adopted_ = false;
     bool is_shared_ = false;
     bool is_unix_ = false;
+    bool shares_with_others_ = false;
 };
 
 /// The descriptor, or another of the same socket, as `how` says. ownership::take: it is closed when

@@ -7,7 +7,8 @@ namespace quoit::detail {
 
 result<std::vector<udp_socket>> listen_on_all(std::span<const address> where,
                                               const udp_options& options,
-                                              socket_options_of for_socket) {
+                                              socket_options_of for_socket,
+                                              listen_function listen) {
     if (where.empty()) return failure(errc::invalid_option, "no address to listen on");
     std::vector<udp_socket> opened;
     std::vector<error> causes;
@@ -16,7 +17,7 @@ result<std::vector<udp_socket>> listen_on_all(std::span<const address> where,
             causes.emplace_back(make_error_code(errc::invalid_address), "listen on no address");
             continue;
         }
-        auto made = udp_socket::listen(one, for_socket(one, options));
+        auto made = listen(one, for_socket(one, options));
         if (made) {
             opened.push_back(*std::move(made));
         } else {
@@ -32,16 +33,17 @@ result<std::vector<udp_socket>> listen_on_all(std::span<const address> where,
 
 result<std::vector<udp_socket>> listen_on_every_interface(std::uint16_t port_number,
                                                           const udp_options& options,
-                                                          socket_options_of for_socket) {
+                                                          socket_options_of for_socket,
+                                                          listen_function listen) {
     // The number the kernel chooses for one family may be taken in the other: then another.
     const int attempts_max = port_number == 0 ? 16 : 1;
     result<udp_socket> v6 = failure(errc::closed);
     for (int attempt = 0; attempt < attempts_max; ++attempt) {
         const address all_v4(ip::v4({}), port_number);
-        auto v4 = udp_socket::listen(all_v4, for_socket(all_v4, options));
+        auto v4 = listen(all_v4, for_socket(all_v4, options));
         if (!v4) return std::unexpected(v4.error());
         const address all_v6(ip::v6({}), v4->local().port());
-        v6 = udp_socket::listen(all_v6, for_socket(all_v6, options));
+        v6 = listen(all_v6, for_socket(all_v6, options));
         const bool has_no_v6 = !v6 && (v6.error() == std::errc::address_family_not_supported ||
                                        v6.error() == std::errc::address_not_available);
         if (!v6 && !has_no_v6) continue;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <quoit/detail/allowed_cpus.hpp>
 #include <quoit/port.hpp>
 
 #include "base/assert.hpp"
@@ -7,8 +8,7 @@
 #include "runtime/check_options.hpp"
 #include "runtime/port_implementation.hpp"
 #include "runtime/port_packets.hpp"
-
-#include <sched.h>
+#include "runtime/socket_group.hpp"
 
 #include <algorithm>
 #include <array>
@@ -20,18 +20,6 @@ namespace quoit {
 namespace {
 
 using detail::endpoint_state;
-
-// The CPUs this process may use, in order; empty: unknown.
-std::vector<int> allowed_cpus() {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    std::vector<int> found;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return found;
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (CPU_ISSET(cpu, &allowed)) found.push_back(static_cast<int>(cpu));
-    }
-    return found;
-}
 
 // Once per process: every loop would say the same.
 void log_fallback(const loop_options& options, const capabilities& chosen) {
@@ -85,7 +73,7 @@ result<std::unique_ptr<port::implementation>> port::implementation::create(
     if (!waker) return std::unexpected(waker.error());
     made->waker_ = *std::move(waker);
 
-    const auto allowed = allowed_cpus();
+    const auto allowed = detail::allowed_cpus();
     auto cpus = options.worker_pinning == pinning::spread ? allowed : std::vector<int>();
     made->options_.waiting = waiting_for(options, allowed.size());
     // Two that spin on one CPU would each wait for the other's time slice to end.
@@ -231,6 +219,10 @@ const packet_port& port::packets() const noexcept { return implementation_->pack
 
 result<endpoint_id> port::open(std::span<const address> where, const udp_options& options) {
     return implementation_->open(where, options);
+}
+
+result<endpoint_id> port::open(socket_group& group, std::size_t member) {
+    return implementation_->open(*group.implementation_, member);
 }
 
 result<endpoint_id> port::open_every_interface(std::uint16_t port_number,

@@ -9,6 +9,7 @@
 #include "runtime/check_options.hpp"
 #include "runtime/open_sockets.hpp"
 #include "runtime/port_implementation.hpp"
+#include "runtime/socket_group.hpp"
 #include "runtime/socket_options.hpp"
 
 #include <algorithm>
@@ -49,6 +50,14 @@ result<endpoint_id> port::implementation::open_every_interface(std::uint16_t por
     auto opened = detail::listen_on_every_interface(port_number, options, for_server_socket);
     if (!opened) return std::unexpected(opened.error());
     return add_endpoint(*std::move(opened), std::nullopt, options);
+}
+
+result<endpoint_id> port::implementation::open(socket_group::implementation& group,
+                                               std::size_t member) {
+    if (is_forked()) return failure(errc::forked);
+    if (member >= group.size() || group.is_taken(member)) return failure(errc::closed);
+    if (group.local_addresses().size() > sockets_free()) return no_socket_left(options_);
+    return add_endpoint(group.take(member), std::nullopt, group.options());
 }
 
 result<endpoint_id> port::implementation::open_connection(const address& peer,
