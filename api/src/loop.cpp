@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "loop_core.hpp"
+#include "print_what_escapes.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <string>
 #include <utility>
@@ -326,31 +326,15 @@ std::uint64_t loop::unobserved_exception_count() const noexcept {
     return core_->unobserved_exception_count();
 }
 
-namespace {
-
-template <class Body>
-int print_what_escapes(Body body) noexcept {
-    try {
-        return body();
-    } catch (const std::exception& e) {
-        std::fprintf(stderr, "error: %s\n", e.what());
-    } catch (...) {
-        std::fputs("error: an exception of an unknown type\n", stderr);
-    }
-    return 1;
-}
-
-}  // namespace
-
 int run_main(task<> main, const loop_options& options) noexcept {
-    return print_what_escapes([&] {
+    return detail::print_what_escapes([&] {
         run(std::move(main), options);
         return 0;
     });
 }
 
 int run_main(task<int> main, const loop_options& options) noexcept {
-    return print_what_escapes([&] { return run(std::move(main), options); });
+    return detail::print_what_escapes([&] { return run(std::move(main), options); });
 }
 
 }  // namespace quoit

@@ -30,6 +30,7 @@
 
 namespace quoit::detail {
 
+class collective_openings;
 class packet_handler;
 
 /// Functions on their way to the loop. Shared: senders may outlive it, and then nothing happens.
@@ -162,6 +163,13 @@ class loop_core final : public task_scheduler, private port_events, private pack
     void unsubscribe(signal_entry& entry) noexcept;
 
     quoit::loop* owner = nullptr;  // set when entered, because loops move
+
+    /// Of a core of a group: what its servers with reuse_port are opened by.
+    struct group_place {
+        collective_openings* openings = nullptr;
+        std::size_t core = 0;
+    };
+    group_place in_group;
 
   private:
     void readable(endpoint_id endpoint) override;

@@ -44,6 +44,8 @@ class open_request {
     [[nodiscard]] const std::optional<std::uint16_t>& every_interface() const noexcept {
         return every_interface_;
     }
+    /// "listen 127.0.0.1:9999".
+    [[nodiscard]] const std::string& what() const noexcept { return what_; }
     /// The same error, saying what was opened if it does not do so yet.
     [[nodiscard]] error explain(const error& why) const;
     /// One error for several; the only one, as it is. REQUIRES: not empty.

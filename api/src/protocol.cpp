@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <quoit/protocol.hpp>
 
+#include "collective_openings.hpp"
 #include "udp_access.hpp"
 
+#include <cstdint>
 #include <exception>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -193,8 +196,19 @@ result<protocol_port> loop::listen_udp(const address& where,
                                        std::shared_ptr<datagram_protocol> protocol,
                                        const udp_options& options) {
     if (status usable = detail::check(protocol); !usable) return std::unexpected(usable.error());
-    return detail::start_protocol(*this, core_->get_port().open(std::span(&where, 1), options),
-                                  std::move(protocol));
+    port& on = core_->get_port();
+    const std::span all(&where, 1);
+    const auto place = detail::find_group_place(*core_, options);
+    result<endpoint_id> opened = failure(errc::closed);
+    if (place.openings) {
+        const std::uint64_t number = place.openings->next_number(place.core);
+        opened = place.openings->open(
+            on, place.core, number, "listen " + where.to_string(),
+            [&](const auto& how) { return socket_group::open(all, options, how); });
+    } else {
+        opened = on.open(all, options);
+    }
+    return detail::start_protocol(*this, std::move(opened), std::move(protocol));
 }
 
 result<protocol_port> loop::adopt_udp(int descriptor, ownership how,

@@ -4,6 +4,7 @@
 // addresses when listening, for the first that can be connected to when connecting.
 #include <quoit/udp.hpp>
 
+#include "collective_openings.hpp"
 #include "open_request.hpp"
 #include "udp_access.hpp"
 
@@ -31,27 +32,60 @@ result<endpoint_id> listen_everywhere(port& on, std::uint16_t number, const udp_
     return failure(errc::invalid_option, "a family that is none");
 }
 
+result<socket_group> bind_everywhere(std::uint16_t number, const udp_options& options,
+                                     const socket_group_options& how) {
+    if (options.family == family::unspecified) {
+        return socket_group::open_every_interface(number, options, how);
+    }
+    const ip everywhere = options.family == family::ipv4 ? ip::v4({}) : ip::v6({});
+    const address where(everywhere, number);
+    return socket_group::open(std::span(&where, 1), options, how);
+}
+
+// Opens what was resolved, by `open`; of a name, what this machine has.
+template <class Open>
+auto open_what_is_here(port& on, open_targets& targets, const udp_options& options, Open open) {
+    auto opened = open(targets.all());
+    const auto try_one = [&](const address& one) -> status {
+        const auto tried = open_one(on, one, options);
+        if (!tried) return tried.error();
+        on.release(*tried);
+        return {};
+    };
+    if (!opened && targets.forget_what_is_not_here(try_one)) opened = open(targets.all());
+    return opened;
+}
+
 }  // namespace
 
 task<result<udp_server>> open_server(open_request request, udp_options options) {
     if (request.refusal()) co_return std::unexpected(*request.refusal());
-    port& on = current_core().get_port();
+    loop_core& core = current_core();
+    port& on = core.get_port();
+    const auto place = find_group_place(core, options);
+    const std::uint64_t number = place.openings ? place.openings->next_number(place.core) : 0;
+    open_targets targets;
+    if (!request.every_interface()) {
+        result<open_targets> found = co_await resolve_places(request, options.family);
+        if (!found) co_return std::unexpected(request.explain(found.error()));
+        targets = *std::move(found);
+    }
     result<endpoint_id> opened = failure(errc::closed);
-    if (request.every_interface()) {
+    if (place.openings) {
+        opened = place.openings->open(
+            on, place.core, number, request.what(), [&](const socket_group_options& how) {
+                if (request.every_interface()) {
+                    return bind_everywhere(*request.every_interface(), options, how);
+                }
+                return open_what_is_here(on, targets, options, [&](const auto& where) {
+                    return socket_group::open(where, options, how);
+                });
+            });
+    } else if (request.every_interface()) {
         opened = listen_everywhere(on, *request.every_interface(), options);
     } else {
-        result<open_targets> targets = co_await resolve_places(request, options.family);
-        if (!targets) co_return std::unexpected(request.explain(targets.error()));
-        opened = on.open(targets->all(), options);
-        const auto try_one = [&](const address& one) -> status {
-            const auto tried = open_one(on, one, options);
-            if (!tried) return tried.error();
-            on.release(*tried);
-            return {};
-        };
-        if (!opened && targets->forget_what_is_not_here(try_one)) {
-            opened = on.open(targets->all(), options);
-        }
+        opened = open_what_is_here(on, targets, options,
+                                   [&](const auto& where) { return on.open(where, options); });
     }
     if (!opened) co_return std::unexpected(request.explain(opened.error()));
     co_return udp_access::make<udp_server>(*opened);

@@ -11,6 +11,7 @@
 #include <quoit/conversation.hpp>
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
+#include <quoit/every_core.hpp>
 #include <quoit/file_descriptor.hpp>
 #include <quoit/future.hpp>
 #include <quoit/lazy_client.hpp>
@@ -35,6 +36,7 @@
 #include <quoit/shared_bytes.hpp>
 #include <quoit/signal.hpp>
 #include <quoit/socket_activation.hpp>
+#include <quoit/socket_group.hpp>
 #include <quoit/spawn.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/sync.hpp>

@@ -35,8 +35,7 @@ class port::implementation final : private detail::event_sink {
                                            const udp_options& options);
     [[nodiscard]] result<endpoint_id> open_every_interface(std::uint16_t port_number,
                                                            const udp_options& options);
-    [[nodiscard]] result<endpoint_id> open(socket_group::implementation& group,
-                                           std::size_t member);
+    [[nodiscard]] result<endpoint_id> open(socket_group::implementation& group, std::size_t member);
     [[nodiscard]] result<endpoint_id> open_connection(const address& peer,
                                                       const udp_options& options);
     void close(detail::endpoint_state& endpoint) noexcept;

@@ -102,8 +102,8 @@ result<socket_group> socket_group::open(std::span<const address> where, const ud
                                         const socket_group_options& how) {
     if (auto checked = check(how); !checked) return std::unexpected(checked.error());
     if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
-    auto first = detail::listen_on_all(where, options, detail::for_server_socket,
-                                       udp_socket::listen_first);
+    auto first =
+        detail::listen_on_all(where, options, detail::for_server_socket, udp_socket::listen_first);
     if (!first) return std::unexpected(first.error());
     auto made = implementation::create(*std::move(first), options, how);
     if (!made) return std::unexpected(made.error());

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+//
+// One loop per core: a program that runs the same task on each of them.
+//
+//   quoit::task<> echo() {
+//       auto server = or_throw(co_await quoit::start_udp_server({"", 9999}, {.reuse_port = true}));
+//       while (auto datagram = co_await server.read()) server.reply(std::move(*datagram));
+//   }
+//   int main() { return quoit::run_on_every_core(echo); }
+//
+// A core is a thread, a loop and its ring; nothing is shared between two of them, so nothing is
+// locked while they serve.
+//
+// Opening together. In a core's task a UDP server with reuse_port (start_udp_server(), and
+// loop::listen_udp()) is opened for the whole group by whichever core comes first, with that core's
+// options: a socket for each core, all on one port number, all or none. The others take theirs.
+//   - Every core opens the same places in the same order: the k-th opening of each belongs
+//     together. Another place: errc::invalid_option. Being 64 openings ahead: likewise.
+//   - Port 0 is chosen once, and is the group's alone.
+//   - When it cannot be had, each core gets the same error.
+//   - A port that sockets outside the group share already is shared with them; the log warns.
+//   - A core that opens nothing loses what the kernel gives it: what it did not take is closed, and
+//     logged, when the group ends.
+// listen_multiple is no such thing: each listener gets everything.
+//
+// The end. run() returns when all mains have ended. One that throws ends the others: they are
+// cancelled, and run() throws what it threw. So does stop(), without an error: each main's awaits
+// answer errc::canceled, and what it sent leaves when its server closes. A core whose main has
+// ended takes its sockets with it, and the kernel gives their flows to the others.
+//
+// Thread safety: stop(), cpu(), steering() and the ledgers from any thread; the rest by the one
+// that made the group.
+#pragma once
+
+#include <quoit/capabilities.hpp>
+#include <quoit/error.hpp>
+#include <quoit/loop.hpp>
+#include <quoit/options.hpp>
+#include <quoit/socket_group.hpp>
+#include <quoit/stats.hpp>
+#include <quoit/task.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace quoit {
+
+struct core_options {
+    /// Loops, up to as many as this process may use CPUs; 0: that many.
+    std::uint32_t core_count = 0;
+    /// spread: the k-th loop's thread stays on the k-th of the CPUs this process may use.
+    quoit::pinning pin = quoit::pinning::spread;
+    /// Which core gets a datagram; by_cpu needs pinning::spread.
+    quoit::steering steering = quoit::steering::hash;
+    /// Of each loop. `cpu` stays -1: see pin.
+    quoit::loop_options loop{};
+};
+
+static_assert(await_safe<core_options>);
+
+/// Returns a task<>, called with the core's number (0, 1, ...) or without. It is called on every
+/// core's thread, at the same time: what it refers to is shared.
+template <class Function>
+concept core_function = requires(const Function& function, std::size_t core) {
+    { function(core) } -> std::same_as<task<>>;
+} || requires(const Function& function) {
+    { function() } -> std::same_as<task<>>;
+};
+
+class core_group {
+  public:
+    /// How many CPUs the calling thread may use; 1 when that cannot be known.
+    [[nodiscard]] static std::size_t core_count_max();
+
+    /// Makes the loops. Errors: errc::invalid_option; as loop::create().
+    [[nodiscard]] static result<core_group> create(const core_options& options = {});
+    core_group(core_group&& other) noexcept;
+    core_group& operator=(core_group&& other) noexcept;
+    /// REQUIRES: run() does not run.
+    ~core_group();
+
+    /// Runs the function's task on every core, each on a thread of its own, and waits for all.
+    /// Throws what the first that failed threw; std::system_error with errc::already_running when
+    /// it is called again, or when there can be no thread.
+    template <core_function Function>
+    void run(Function function);
+    /// Cancels every core's main. One that comes before run() counts. Async-signal-safe.
+    void stop() noexcept;
+
+    [[nodiscard]] std::size_t core_count() const noexcept;
+    /// The CPU its thread stays on; -1 with pinning::none. Of all that take a core's number,
+    /// REQUIRES: core < core_count().
+    [[nodiscard]] int cpu(std::size_t core) const noexcept;
+    [[nodiscard]] const quoit::capabilities& capabilities(std::size_t core) const noexcept;
+
+    /// What the last opening got, and before that what was asked for; and why it is not that, or
+    /// empty.
+    [[nodiscard]] quoit::steering steering() const;
+    [[nodiscard]] std::string steering_reason() const;
+
+    // --- ledgers, summed and of one core ---
+    // While it runs a core is asked, and answers in its next turn, which the caller waits for: a
+    // core's task may ask for its own only (aborts otherwise). Afterwards: as they stood at the
+    // end.
+
+    [[nodiscard]] quoit::stats stats() const;
+    [[nodiscard]] quoit::stats stats(std::size_t core) const;
+    [[nodiscard]] quoit::engine_stats engine_stats() const;
+    [[nodiscard]] quoit::engine_stats engine_stats(std::size_t core) const;
+
+  private:
+    using main_function = std::move_only_function<task<>(std::size_t core) const>;
+    class implementation;
+    explicit core_group(std::unique_ptr<implementation> made) noexcept;
+    void run_mains(const main_function& main);
+
+    std::unique_ptr<implementation> implementation_;
+};
+
+template <core_function Function>
+void core_group::run(Function function) {
+    run_mains([function = std::move(function)](std::size_t core) -> task<> {
+        if constexpr (std::invocable<const Function&, std::size_t>) {
+            return function(core);
+        } else {
+            return function();
+        }
+    });
+}
+
+namespace detail {
+[[nodiscard]] int run_cores(std::move_only_function<void(core_group&)> run,
+                            const core_options& options) noexcept;
+}  // namespace detail
+
+/// For main(): a core_group that SIGINT and SIGTERM stop (a second one ends the process; a task
+/// that subscribes to them takes them over). Returns 0, or 1 for an exception, which is printed as
+/// "error: WORDS" on standard error.
+template <core_function Function>
+[[nodiscard]] int run_on_every_core(Function function, const core_options& options = {}) noexcept {
+    return detail::run_cores([&](core_group& group) { group.run(std::move(function)); }, options);
+}
+
+}  // namespace quoit
