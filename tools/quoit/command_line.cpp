@@ -6,6 +6,7 @@
 #include "probe.hpp"
 #include "units.hpp"
 
+#include <quoit/every_core.hpp>
 #include <quoit/version.hpp>
 
 #include <memory>
@@ -39,7 +40,9 @@ constexpr const char* echo_footer =
     "buffers_held). received and sent have trains and coalesced: how many trains of\n"
     "datagrams crossed the kernel whole, and the datagrams in them. --busy-poll runs on\n"
     "epoll unless a backend is named. With --json - it is the last thing on standard\n"
-    "output, and the report goes to standard error.\n"
+    "output, and the report goes to standard error. With --cores it has steering,\n"
+    "steering_reason (why it is not what was asked for, or null) and cores, with cpu,\n"
+    "backend, replies_refused, ledger and engine of each; the rest is their sum.\n"
     "\n"
     "Example: an echo server on IPv6, on a port of the kernel's choice, for 10 s\n"
     "  quoit echo --bind '[::1]:0' --duration 10s\n"
@@ -113,6 +116,9 @@ struct raw_options {
     std::string bind = "127.0.0.1:9999";
     std::string inherited;
     std::string workers = "0";
+    std::string cores;
+    std::string steering;
+    std::string pin;
     std::string target;
     std::string flows = "1";
     std::string outstanding = "64";
@@ -166,6 +172,30 @@ packet_framing framing_of(std::string_view text) {
                       ": expected packetsocket, little_endian or big_endian");
 }
 
+steering steering_of(std::string_view text) {
+    if (text == "hash") return steering::hash;
+    if (text == "cpu") return steering::by_cpu;
+    if (text == "random") return steering::random;
+    throw usage_error("--steering " + quoted(text) + ": expected hash, cpu or random");
+}
+
+pinning pin_of(std::string_view text) {
+    if (text == "spread") return pinning::spread;
+    if (text == "none") return pinning::none;
+    throw usage_error("--pin " + quoted(text) + ": expected spread or none");
+}
+
+std::uint32_t core_count_of(std::string_view text) {
+    constexpr std::uint32_t count_max = 1024;
+    const std::uint32_t count = value_of("--cores", parse_count(text, 1, count_max));
+    const std::size_t allowed = core_group::core_count_max();
+    if (count > allowed) {
+        throw usage_error("--cores " + std::string(text) + ": this process may use " +
+                          std::to_string(allowed) + (allowed == 1 ? " CPU" : " CPUs"));
+    }
+    return count;
+}
+
 waiting waiting_of(bool busy_poll) { return busy_poll ? waiting::busy_poll : waiting::block; }
 
 [[noreturn]] void refuse_address(std::string_view option, std::string_view text,
@@ -205,6 +235,12 @@ echo_command echo_command_of(const raw_options& raw) {
         value_of("--workers", parse_count(raw.workers, 0, worker_count_max));
     asked.settings.offload = offload_of(raw.offload);
     asked.settings.waiting = waiting_of(raw.busy_poll);
+    if (!raw.cores.empty()) asked.settings.core_count = core_count_of(raw.cores);
+    if (!raw.steering.empty()) asked.settings.steering = steering_of(raw.steering);
+    if (!raw.pin.empty()) asked.settings.pin = pin_of(raw.pin);
+    if (asked.settings.steering == steering::by_cpu && asked.settings.pin == pinning::none) {
+        throw usage_error("--steering cpu: cores with --pin none are on no CPU of their own");
+    }
     if (!raw.duration.empty()) {
         asked.settings.duration = value_of("--duration", parse_duration(raw.duration));
     }
@@ -304,12 +340,24 @@ CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     CLI::Option* const bind =
         add(*echo, "--bind", raw.bind, "Where to listen; :PORT is every interface", "ADDRESS:PORT")
             ->capture_default_str();
-    add(*echo, "--inherited", raw.inherited,
-        "Instead: the socket of this name, from an init system (LISTEN_FDS)", "NAME")
-        ->excludes(bind);
+    CLI::Option* const inherited =
+        add(*echo, "--inherited", raw.inherited,
+            "Instead: the socket of this name, from an init system (LISTEN_FDS)", "NAME")
+            ->excludes(bind);
     add(*echo, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
     add(*echo, "--workers", raw.workers, "Threads that receive; 0: the program's own does", "N")
         ->capture_default_str();
+    CLI::Option* const cores = add(*echo, "--cores", raw.cores,
+                                   "Serve on N cores: a thread, a loop and a socket on each", "N")
+                                   ->excludes(inherited);
+    add(*echo, "--steering", raw.steering,
+        "Which core gets a datagram [hash]: hash (of its flow), cpu (the one\n"
+        "on which the kernel handles it), random",
+        "NAME")
+        ->needs(cores);
+    add(*echo, "--pin", raw.pin, "Where their threads run [spread]: spread over the CPUs, none",
+        "NAME")
+        ->needs(cores);
     add(*echo, "--duration", raw.duration, "End after this time; without it: on a signal", "TIME");
     add(*echo, "--json", raw.json, "Write the report as JSON as well; - is standard output",
         "FILE");

@@ -6,7 +6,9 @@
 
 #include <quoit/quoit.hpp>
 
+#include <algorithm>
 #include <cstdio>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -23,28 +25,72 @@ constexpr std::uint32_t receive_buffer_size = 4U << 20U;
 // How long replies may take to leave after the end.
 constexpr auto flush_limit = 5s;
 
-void print_listening(const udp_server& server, std::uint32_t worker_count) {
-    std::string where;
-    for (const address& local : server.local_addresses()) {
-        if (!where.empty()) where += ", ";
-        where += local.to_string();
-    }
-    fmt::print("listening on {} (backend {}, workers {})\n", where,
-               to_string(loop::current().capabilities().backend), worker_count);
-    if (std::fflush(stdout) != 0) throw run_error("cannot write to standard output");
-}
+// What the loops of one server share.
+class serving {
+  public:
+    serving(const echo_settings& settings, core_group* cores)
+        : settings_(settings), cores_(cores), one_of_(cores != nullptr ? cores->core_count() : 1) {}
+    serving(const serving&) = delete;
+    serving& operator=(const serving&) = delete;
 
-task<> echo(udp_server& server, std::uint64_t& refused) {
+    [[nodiscard]] const echo_settings& settings() const noexcept { return settings_; }
+    [[nodiscard]] udp_options options() const noexcept {
+        return {.receive_buffer_size = receive_buffer_size,
+                .reuse_port = cores_ != nullptr,
+                .offload = settings_.offload};
+    }
+    // The last to listen says so for all.
+    void listens(const udp_server& server) {
+        const std::scoped_lock lock(mutex_);
+        handles_.push_back(server.handle());
+        if (stops_ > 0) handles_.back().close();
+        if (handles_.size() == one_of_) print_listening(server);
+    }
+    // Closes all; the second time drops what is queued.
+    void stop() {
+        const std::scoped_lock lock(mutex_);
+        ++stops_;
+        for (const endpoint_handle& one : handles_) {
+            if (stops_ == 1) one.close();
+            if (stops_ > 1) one.abort();
+        }
+    }
+
+  private:
+    void print_listening(const udp_server& server) const {
+        std::string where;
+        for (const address& local : server.local_addresses()) {
+            if (!where.empty()) where += ", ";
+            where += local.to_string();
+        }
+        std::string on =
+            fmt::format("backend {}, workers {}", to_string(loop::current().capabilities().backend),
+                        settings_.worker_count);
+        if (cores_ != nullptr) {
+            on += fmt::format(", cores {}, steering {}", one_of_, to_string(cores_->steering()));
+        }
+        fmt::print("listening on {} ({})\n", where, on);
+        if (std::fflush(stdout) != 0) throw run_error("cannot write to standard output");
+    }
+
+    const echo_settings& settings_;
+    core_group* const cores_;
+    const std::size_t one_of_;
+    std::mutex mutex_;
+    std::vector<endpoint_handle> handles_;  // under mutex_
+    int stops_ = 0;                         // under mutex_
+};
+
+task<> echo(udp_server& server, std::uint64_t& refused, future<>& ended) {
     while (auto datagram = co_await server.read()) {
         if (server.reply(std::move(*datagram))) continue;
         ++refused;
         co_await server.drain();
     }
+    ended.set_value();
 }
 
-task<udp_server> open(const echo_settings& settings) {
-    const udp_options options{.receive_buffer_size = receive_buffer_size,
-                              .offload = settings.offload};
+task<udp_server> open(const echo_settings& settings, udp_options options) {
     result<udp_server> opened = failure(errc::closed);
     if (settings.inherited.empty()) {
         opened = co_await start_udp_server(host_port(settings.bind), options);
@@ -57,27 +103,29 @@ task<udp_server> open(const echo_settings& settings) {
     co_return *std::move(opened);
 }
 
-task<echo_result> serve(const echo_settings& settings) {
-    udp_server server = co_await open(settings);
+// Of one loop, the `core`-th.
+task<echo_result> serve(serving& all, std::size_t core) {
+    udp_server server = co_await open(all.settings(), all.options());
     echo_result result;
-
-    // Before anybody is told that we listen, and may send a signal. A second one drops what is
-    // queued.
-    future<> stop;
-    const auto on_stop = [&](int) {
-        if (!stop.set_value()) server.abort();
-    };
-    const auto interrupted = or_throw(on_signal(SIGINT, on_stop));
-    const auto terminated = or_throw(on_signal(SIGTERM, on_stop));
-    print_listening(server, settings.worker_count);
-
-    const auto started = std::chrono::steady_clock::now();
-    task_group handlers;
-    handlers.spawn(echo(server, result.refused));
-    (void)co_await stop.wait({.timeout = settings.duration});
     result.buffers = server.buffers();
     const auto locals = server.local_addresses();
     result.addresses.assign(locals.begin(), locals.end());
+
+    // Before anybody is told that we listen, and may send a signal.
+    signal_subscription interrupted;
+    signal_subscription terminated;
+    if (core == 0) {
+        const auto on_stop = [&all](int) { all.stop(); };
+        interrupted = or_throw(on_signal(SIGINT, on_stop));
+        terminated = or_throw(on_signal(SIGTERM, on_stop));
+    }
+    all.listens(server);
+
+    const auto started = std::chrono::steady_clock::now();
+    future<> ended;
+    task_group handlers;
+    handlers.spawn(echo(server, result.refused, ended));
+    (void)co_await ended.wait({.timeout = all.settings().duration});
 
     server.close();  // what was received stays readable: echo() answers it and ends by itself
     co_await handlers.join();
@@ -92,19 +140,64 @@ task<echo_result> serve(const echo_settings& settings) {
     co_return result;
 }
 
+task<> serve_and_keep(serving& all, std::size_t core, echo_result& result) {
+    result = co_await serve(all, core);
+}
+
+loop_options loop_options_of(const echo_settings& settings) {
+    return {.backend = settings.backend,
+            .worker_count = settings.worker_count,
+            .waiting = settings.waiting};
+}
+
+echo_result run_on_one_loop(const echo_settings& settings) {
+    auto made = loop::create(loop_options_of(settings));
+    if (!made) throw run_error(made.error().message());
+    serving alone(settings, nullptr);
+    echo_result result = made->run(serve(alone, 0));
+    result.engine = made->engine_stats();
+    result.capabilities = made->capabilities();
+    return result;
+}
+
+echo_result run_on_cores(const echo_settings& settings) {
+    auto made = core_group::create({.core_count = settings.core_count.value_or(0),
+                                    .pin = settings.pin,
+                                    .steering = settings.steering,
+                                    .loop = loop_options_of(settings)});
+    if (!made) throw run_error(made.error().message());
+    serving all(settings, &*made);
+    std::vector<echo_result> results(made->core_count());
+    made->run([&](std::size_t core) { return serve_and_keep(all, core, results[core]); });
+
+    echo_result sum;
+    sum.addresses = results.front().addresses;
+    sum.buffers = results.front().buffers;
+    sum.engine = made->engine_stats();
+    sum.capabilities = made->capabilities(0);
+    sum.steering = made->steering();
+    sum.steering_reason = made->steering_reason();
+    for (std::size_t core = 0; core < results.size(); ++core) {
+        const echo_result& one = results[core];
+        sum.refused += one.refused;
+        sum.ledger += one.ledger;
+        sum.running_time = std::max(sum.running_time, one.running_time);
+        sum.cores.push_back({.cpu = made->cpu(core),
+                             .backend = made->capabilities(core).backend,
+                             .refused = one.refused,
+                             .ledger = one.ledger,
+                             .engine = made->engine_stats(core)});
+    }
+    return sum;
+}
+
 }  // namespace
 
 echo_result run_echo(const echo_settings& settings) {
-    auto made = loop::create({.backend = settings.backend,
-                              .worker_count = settings.worker_count,
-                              .waiting = settings.waiting});
-    if (!made) throw run_error(made.error().message());
-    echo_result result = made->run(serve(settings));
+    echo_result result = settings.core_count ? run_on_cores(settings) : run_on_one_loop(settings);
     result.worker_count = settings.worker_count;
     result.offload = settings.offload;
     result.cpu_time = process_time();
-    result.engine = made->engine_stats();
-    result.capabilities = made->capabilities();
     return result;
 }
 

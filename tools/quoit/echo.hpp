@@ -9,11 +9,13 @@
 #include <quoit/address.hpp>
 #include <quoit/capabilities.hpp>
 #include <quoit/options.hpp>
+#include <quoit/socket_group.hpp>
 #include <quoit/stats.hpp>
 #include <quoit/time.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +30,22 @@ struct echo_settings {
     std::uint32_t worker_count = 0;
     quoit::offload offload = quoit::offload::on;
     quoit::waiting waiting = quoit::waiting::block;
+    /// Loops that serve, each on a thread of its own (core_group); none: one, on the program's.
+    std::optional<std::uint32_t> core_count;
+    quoit::pinning pin = quoit::pinning::spread;
+    quoit::steering steering = quoit::steering::hash;
     /// Until a signal comes, when there is none.
     time_limit duration;
+};
+
+/// Of one loop.
+struct echo_core {
+    /// -1: none in particular.
+    int cpu = -1;
+    quoit::backend backend = quoit::backend::epoll;
+    std::uint64_t refused = 0;
+    quoit::stats ledger;
+    quoit::engine_stats engine;
 };
 
 struct echo_result {
@@ -46,10 +62,16 @@ struct echo_result {
     quoit::stats ledger;
     quoit::engine_stats engine;
     quoit::capabilities capabilities;
+    /// Empty without core_count; what is above is their sum, or the first's.
+    std::vector<echo_core> cores;
+    quoit::steering steering = quoit::steering::hash;
+    /// Why that is not what was asked for; empty when it is.
+    std::string steering_reason;
 };
 
 /// Serves until SIGINT, SIGTERM or the end of the duration; answers what was received by then.
-/// Prints "listening on ADDRESS:PORT (backend NAME, workers N)" on standard output once it does.
+/// Prints "listening on ADDRESS:PORT (backend NAME, workers N)" on standard output once it does;
+/// with cores, once all do, "(backend NAME, workers N, cores N, steering NAME)".
 [[nodiscard]] echo_result run_echo(const echo_settings& settings);
 
 }  // namespace quoit::program

@@ -207,11 +207,45 @@ std::string trains_as_text(offload asked, const capabilities& had, const stats& 
 
 }  // namespace
 
+namespace {
+
+// A line for each core, when there are several loops.
+std::string cores_as_text(const echo_result& result) {
+    if (result.cores.empty()) return {};
+    std::string text = fmt::format("steering    {}\n", to_string(result.steering));
+    if (!result.steering_reason.empty()) {
+        text =
+            fmt::format("steering    {}: {}\n", to_string(result.steering), result.steering_reason);
+    }
+    for (std::size_t core = 0; core < result.cores.size(); ++core) {
+        const echo_core& one = result.cores[core];
+        text += fmt::format("core {:<6} {}received {}, sent {}, {}", core,
+                            one.cpu < 0 ? "" : fmt::format("on CPU {}: ", one.cpu),
+                            one.ledger.received.taken, one.ledger.sent.sent,
+                            engine_as_text(one.engine, one.ledger.received.delivered, "datagrams"));
+    }
+    return text;
+}
+
+json json_of(const std::vector<echo_core>& cores) {
+    json all = json::array();
+    for (const echo_core& one : cores) {
+        all.push_back({{"cpu", or_null(one.cpu >= 0, one.cpu)},
+                       {"backend", to_string(one.backend)},
+                       {"replies_refused", one.refused},
+                       {"ledger", json_of(one.ledger)},
+                       {"engine", json_of(one.engine)}});
+    }
+    return all;
+}
+
+}  // namespace
+
 std::string to_text(const echo_result& result) {
     const std::uint64_t served = result.ledger.received.delivered;
     return echoed_as_text(result.ledger.sent.sent, served, "datagram", result.running_time,
                           result.cpu_time) +
-           engine_as_text(result.engine, served, "datagrams") +
+           engine_as_text(result.engine, served, "datagrams") + cores_as_text(result) +
            trains_as_text(result.offload, result.capabilities, result.ledger) +
            fmt::format("replies refused at the call {}\n{}\n", result.refused,
                        result.ledger.to_string());
@@ -254,18 +288,24 @@ std::string to_text(const packets_serve_result& result) {
 }
 
 std::string to_json(const echo_result& result) {
-    const json object{{"program", "quoit echo"},
-                      {"version", version_string},
-                      {"backend", to_string(result.capabilities.backend)},
-                      {"workers", result.worker_count},
-                      {"addresses", json_of(result.addresses)},
-                      {"offload", result.offload != offload::off},
-                      {"seconds", seconds_of(result.running_time)},
-                      {"cpu_seconds", seconds_of(result.cpu_time)},
-                      {"receive_buffer_size", result.buffers.receive.granted},
-                      {"replies_refused", result.refused},
-                      {"ledger", json_of(result.ledger)},
-                      {"engine", json_of(result.engine)}};
+    json object{{"program", "quoit echo"},
+                {"version", version_string},
+                {"backend", to_string(result.capabilities.backend)},
+                {"workers", result.worker_count},
+                {"addresses", json_of(result.addresses)},
+                {"offload", result.offload != offload::off},
+                {"seconds", seconds_of(result.running_time)},
+                {"cpu_seconds", seconds_of(result.cpu_time)},
+                {"receive_buffer_size", result.buffers.receive.granted},
+                {"replies_refused", result.refused},
+                {"ledger", json_of(result.ledger)},
+                {"engine", json_of(result.engine)}};
+    if (!result.cores.empty()) {
+        object["steering"] = to_string(result.steering);
+        object["steering_reason"] =
+            or_null(!result.steering_reason.empty(), result.steering_reason);
+        object["cores"] = json_of(result.cores);
+    }
     return object.dump(json_indent);
 }
 
