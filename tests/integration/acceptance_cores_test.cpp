@@ -535,6 +535,22 @@ TEST_P(cores, AtRandomOneFlowReachesBoth) {
     expect_at_rest(group);
 }
 
+TEST_P(cores, OneAloneGetsEverythingHoweverItIsSteered) {
+    for (const steering how : {steering::hash, steering::by_cpu, steering::random}) {
+        core_options alone = options(how);
+        alone.core_count = 1;
+        core_group group = make(alone);
+        meeting told;
+        running_group running(group, [&told](std::size_t core) {
+            return answer_with_number(core, told, anywhere_here);
+        });
+        const address place = told.opened(0).front();
+        EXPECT_EQ(ask(foreign_socket(), place), 0U);
+        EXPECT_EQ(group.steering(), how) << group.steering_reason();
+        EXPECT_EQ(running.end(), "");
+    }
+}
+
 TEST_P(cores, WithoutSteeringProgramsItIsByHashAndSaysWhy) {
     const kept_log log;
     std::thread([] {

@@ -70,7 +70,7 @@ class Echoes(Examples):
 
     def test_a_used_port_is_one_line_of_words_and_status_1(self):
         with peer(address=HERE):
-            for name in ("accept", "adopted", "batches", "broadcast", "echo_server",
+            for name in ("accept", "adopted", "batches", "broadcast", "echo_server", "every_core",
                          "graceful_shutdown", "in_epoll", "ipv6_echo", "json_echo", "multicast",
                          "protocol_adopted", "protocol_echo", "struct_server", "upper_server"):
                 with self.subTest(example=name):
@@ -136,6 +136,15 @@ class Echoes(Examples):
         self.assertEqual(output, f"listening on 127.0.0.1:{PORT}\ndatagrams echoed: 3\n")
         with peer(address=HERE):
             self.fails(run("in_asio"), r"\S+:9999: Address already in use")
+
+    def test_every_core_answers_and_all_end_on_a_signal(self):
+        cores = len(os.sched_getaffinity(0))
+        for how in (signal.SIGTERM, signal.SIGINT):
+            with Server("every_core", sockets=cores * sockets_of_every_host()) as server:
+                for _ in range(5):
+                    self.succeeds(run("echo_client"), "Received Hello, World!\n")
+                self.assertEqual(server.end_after(how), ("", ""))
+                self.assertEqual(server.process.returncode, 0)
 
     def test_callbacks_echo_whatever_comes(self):
         with Server("protocol_echo") as server, peer(address=("127.0.0.1", 0)) as client:

@@ -122,11 +122,11 @@ class Echo:
     """A running `quoit echo`. Use with `with`; stop() ends it and reads its report."""
     command = ("echo",)
 
-    def __init__(self, host="127.0.0.1", backend="auto", workers=0, arguments=()):
+    def __init__(self, host="127.0.0.1", backend="auto", workers=0, port=0, arguments=()):
         self._directory = tempfile.TemporaryDirectory()
         self._json = os.path.join(self._directory.name, "echo.json")
         self.process = subprocess.Popen(
-            [quoit, *self.command, "--bind", bind_text(host), "--backend", backend, "--workers",
+            [quoit, *self.command, "--bind", bind_text(host, port), "--backend", backend, "--workers",
              str(workers), "--json", self._json, *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.first_line = read_line(self.process)

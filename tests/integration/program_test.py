@@ -57,6 +57,102 @@ class EchoStarts(unittest.TestCase):
         check_ledger(self, report["ledger"])
 
 
+def need_cores(test, count):
+    allowed = len(os.sched_getaffinity(0))
+    if allowed < count:
+        test.skipTest(f"this process may use {allowed} CPU only")
+
+
+class EchoOnCores(unittest.TestCase):
+    def setUp(self):
+        need_cores(self, 2)
+
+    @each_backend
+    @each_worker_count
+    def test_all_serve_one_port_and_the_ledger_is_the_sum_of_theirs(self, backend, workers):
+        with Echo(backend=backend, workers=workers, arguments=["--cores", "2"]) as echo:
+            self.assertRegex(echo.first_line,
+                             rf"^listening on 127\.0\.0\.1:\d+ \(backend {backend}, workers "
+                             rf"{workers}, cores 2, steering hash\)$")
+            ended, load_report = load("--target", echo.target, "--flows", "64", "--outstanding",
+                                      "8", "--duration", "100ms")
+            self.assertEqual((ended.returncode, load_report["lost"]), (0, 0), ended.stderr)
+            code, out, err, report = echo.stop()
+        self.assertEqual((code, err), (0, ""))
+        check_ledger(self, report["ledger"])
+        self.assertEqual((report["steering"], report["steering_reason"]), ("hash", None))
+        taken = [core["ledger"]["received"]["taken"] for core in report["cores"]]
+        # Of 64 flows: one in 2^63 that one core gets none.
+        self.assertTrue(len(taken) == 2 and all(taken), taken)
+        self.assertEqual(sum(taken), report["ledger"]["received"]["taken"])
+        self.assertEqual(sum(taken), load_report["sent"])
+        self.assertEqual(sum(core["engine"]["turns"] for core in report["cores"]),
+                         report["engine"]["turns"])
+        cpus = sorted(os.sched_getaffinity(0))[:2]
+        self.assertEqual([core["cpu"] for core in report["cores"]], cpus)
+        for core in report["cores"]:
+            check_ledger(self, core["ledger"])
+        self.assertRegex(out, rf"(?m)^core 1 +on CPU {cpus[1]}: received {taken[1]}, ")
+
+    @each("steering", ("cpu", "random"))
+    def test_steering_is_said_and_all_comes_back(self, steering):
+        arguments = ["--cores", "2", "--steering", steering]
+        if steering == "random":
+            arguments += ["--pin", "none"]
+        with Echo(host="::1" if "IPv6" in program.families() else "127.0.0.1",
+                  arguments=arguments) as echo:
+            name = {"cpu": "by_cpu"}.get(steering, steering)
+            self.assertIn(f"cores 2, steering {name})", echo.first_line)
+            # One flow, one datagram after the other: a train would be steered as a whole.
+            ended, load_report = load("--target", echo.target, "--outstanding", "1", "--duration",
+                                      "100ms")
+            self.assertEqual((ended.returncode, load_report["lost"]), (0, 0), ended.stderr)
+            code, _, err, report = echo.stop()
+        self.assertEqual((code, err), (0, ""))
+        taken = [core["ledger"]["received"]["taken"] for core in report["cores"]]
+        self.assertEqual(sum(taken), load_report["sent"])
+        if steering == "random":
+            self.assertTrue(all(taken), taken)
+            self.assertEqual([core["cpu"] for core in report["cores"]], [None, None])
+
+    def test_duration_and_an_interrupt_end_all(self):
+        with Echo(arguments=["--cores", "2", "--duration", "50ms"]) as echo:
+            self.assertEqual(echo.stop(how=None)[::2], (0, ""))
+        with Echo(arguments=["--cores", "2"]) as echo:
+            self.assertEqual(echo.stop(how=signal.SIGINT)[::2], (0, ""))
+
+    def test_a_port_that_others_share_is_said_to_be(self):
+        with Echo(arguments=["--cores", "2"]) as first, \
+                Echo(port=first.port, arguments=["--cores", "1"]) as second:
+            self.assertEqual(first.target, second.target)
+            self.assertIn("is shared with sockets of others", second.stop()[2])
+            self.assertEqual(first.stop()[2], "")
+
+    def test_what_cannot_be_is_one_line(self):
+        allowed = len(os.sched_getaffinity(0))
+        for code, arguments, words in (
+                (2, ["--cores", str(allowed + 1)], f"this process may use {allowed} CPU"),
+                (2, ["--cores", "0"], "from 1 to 1024"),
+                (2, ["--steering", "cpu"], "--cores"),
+                (2, ["--pin", "none"], "--cores"),
+                (2, ["--cores", "2", "--steering", "best"], "expected hash, cpu or random"),
+                (2, ["--cores", "2", "--pin", "best"], "expected spread or none"),
+                (2, ["--cores", "2", "--steering", "cpu", "--pin", "none"], "--pin none"),
+                (1, ["--cores", "2", "--bind", "192.0.2.1:0"], "192.0.2.1:0")):
+            with self.subTest(arguments=arguments):
+                ended = run("echo", *arguments)
+                self.assertEqual((ended.returncode, ended.stdout), (code, ""), ended.stderr)
+                self.assertEqual(ended.stderr.count("\n"), 1, ended.stderr)
+                self.assertIn(words, ended.stderr)
+
+    def test_a_port_in_use_is_one_line(self):
+        with Echo() as echo:
+            ended = run("echo", "--cores", "2", "--bind", echo.target)
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        self.assertEqual(ended.stderr,
+                         f"quoit echo: listen {echo.target}: Address already in use\n")
+
+
 class EchoEnds(unittest.TestCase):
     @each_backend
     @each_worker_count

@@ -28,8 +28,7 @@
 // answer errc::canceled, and what it sent leaves when its server closes. A core whose main has
 // ended takes its sockets with it, and the kernel gives their flows to the others.
 //
-// Thread safety: stop(), cpu(), steering() and the ledgers from any thread; the rest by the one
-// that made the group.
+// Thread safety: run(), moving and destroying by one thread at a time; the rest from any.
 #pragma once
 
 #include <quoit/capabilities.hpp>

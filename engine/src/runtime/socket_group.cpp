@@ -60,6 +60,11 @@ void socket_group::implementation::steer(const socket_group_options& how) {
         reason_ = "others share the port, and its sockets are numbered together";
         return;
     }
+    // The kernel has no group to attach it to yet, and there is nothing to choose.
+    if (how.size == 1) {
+        steering_ = how.steering;
+        return;
+    }
     const auto program = how.steering == quoit::steering::by_cpu
                              ? detail::steering_program::by_cpu(how.cpus)
                              : detail::steering_program::random(how.size);
