@@ -347,9 +347,12 @@ CLI::App* add_echo(CLI::App& app, raw_options& raw) {
     add(*echo, "--backend", raw.backend, "auto, io_uring or epoll", "NAME")->capture_default_str();
     add(*echo, "--workers", raw.workers, "Threads that receive; 0: the program's own does", "N")
         ->capture_default_str();
-    CLI::Option* const cores = add(*echo, "--cores", raw.cores,
-                                   "Serve on N cores: a thread, a loop and a socket on each", "N")
-                                   ->excludes(inherited);
+    CLI::Option* const cores =
+        add(*echo, "--cores", raw.cores,
+            "Serve on N cores: a thread, a loop (and its workers) and a socket\n"
+            "on each",
+            "N")
+            ->excludes(inherited);
     add(*echo, "--steering", raw.steering,
         "Which core gets a datagram [hash]: hash (of its flow), cpu (the one\n"
         "on which the kernel handles it), random",

@@ -10,7 +10,8 @@
 //   - The members' order is the order in which they were bound, and what a steering program returns
 //     is an index into it; without a program, or for an index that there is not, the flow's hash
 //     decides (Linux net/core/sock_reuseport.c, reuseport_select_sock).
-//   - When a member closes, the last one takes its index: steering then sends its share there.
+//   - When a member closes, the last one takes its index: steering then sends its share there
+//     (reuseport_detach_sock; measured on Linux 6.18).
 //   - Asked for port 0, the kernel may choose one that other sockets of the same user share already
 //     (measured on Linux 6.18: 5652 of 19 992). Therefore the first member is bound without
 //     SO_REUSEPORT, which it gets afterwards: port 0 is a port of this group's own, and for another
