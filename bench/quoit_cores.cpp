@@ -65,7 +65,7 @@ int main(int argument_count, char** arguments) {
     app.add_option("--bind", asked.bind, "ADDRESS:PORT");
     app.add_option("--backend", asked.backend, "auto, io_uring or epoll");
     app.add_option("--cores", asked.cores, "How many");
-    app.add_option("--work", asked.work, "Steps per datagram, about a nanosecond each");
+    app.add_option("--work", asked.work, "Steps per datagram, about two nanoseconds each");
     CLI11_PARSE(app, argument_count, arguments);
     try {
         auto group = or_throw(quoit::core_group::create(
