@@ -199,7 +199,9 @@ result<std::unique_ptr<io_backend>> make(backend_kind kind, const backend_option
         case backend_kind::watched_io_uring: break;
     }
 #if QUOIT_HAS_IO_URING
-    return make_io_uring_backend(options);
+    auto made = make_io_uring_backend(options);
+    if (!made) return std::unexpected(made.error().why);
+    return *std::move(made);
 #else
     return failure(errc::not_supported, "built without liburing");
 #endif

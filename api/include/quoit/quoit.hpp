@@ -12,6 +12,7 @@
 #include <quoit/datagram.hpp>
 #include <quoit/error.hpp>
 #include <quoit/every_core.hpp>
+#include <quoit/features.hpp>
 #include <quoit/file_descriptor.hpp>
 #include <quoit/future.hpp>
 #include <quoit/lazy_client.hpp>

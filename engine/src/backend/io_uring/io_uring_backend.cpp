@@ -24,14 +24,12 @@
 // armed before the final completion of the first was seen: two would deliver out of order.
 #include "backend/io_uring/io_uring_backend.hpp"
 
-#include "backend/io_uring/buffer_ring.hpp"
-#include "backend/io_uring/ring.hpp"
+#include "backend/io_uring/parts.hpp"
 #include "base/assert.hpp"
 #include "net/accept_error.hpp"
 #include "net/system.hpp"
 
 #include <quoit/detail/chain.hpp>
-#include <quoit/file_descriptor.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -107,8 +105,7 @@ struct source : chain_link<> {  // the list is the line of starved ones
 
 class io_uring_backend final : public io_backend {
   public:
-    io_uring_backend(const backend_options& options, std::unique_ptr<ring> made,
-                     std::vector<buffer_ring> buffers, file_descriptor waker);
+    io_uring_backend(const backend_options& options, io_uring_parts parts);
     ~io_uring_backend() override;
 
     [[nodiscard]] const capabilities& about() const noexcept override { return about_; }
@@ -177,10 +174,9 @@ class io_uring_backend final : public io_backend {
 
 constexpr std::size_t batch_size_max = 256;
 
-io_uring_backend::io_uring_backend(const backend_options& options, std::unique_ptr<ring> made,
-                                   std::vector<buffer_ring> buffers, file_descriptor waker)
-    : ledger_(*options.ledger), buffers_(std::move(buffers)), ring_(std::move(made)),
-      waker_(std::move(waker)), sources_(options.source_count_max) {
+io_uring_backend::io_uring_backend(const backend_options& options, io_uring_parts parts)
+    : ledger_(*options.ledger), buffers_(std::move(parts.buffers)), ring_(std::move(parts.ring)),
+      waker_(std::move(parts.waker)), sources_(options.source_count_max) {
     about_.backend = backend::io_uring;
     about_.defer_taskrun = ring_->has_defer_taskrun();
     about_.napi_busy_poll =
@@ -650,25 +646,40 @@ void io_uring_backend::count_system_calls() {
 
 }  // namespace
 
-result<std::unique_ptr<io_backend>> make_io_uring_backend(const backend_options& options) {
+std::expected<io_uring_parts, io_uring_refusal> prepare_io_uring(const backend_options& options) {
+    const auto refused = [](io_uring_step step, error why) {
+        return std::unexpected(io_uring_refusal{.step = step, .why = std::move(why)});
+    };
     unsigned completions = completion_slack;
     for (const buffer_pool* pool : options.pools)
         completions += pool->count();
     auto made = ring::create(submission_count, completions);
-    if (!made) return std::unexpected(made.error());
+    if (!made) return refused(io_uring_step::ring, made.error());
 
-    std::vector<buffer_ring> buffers;
+    io_uring_parts parts{.buffers = {}, .ring = *std::move(made), .waker = {}};
     for (std::uint16_t group = 0; group < buffer_class_count; ++group) {
-        auto registered = buffer_ring::create(**made, *options.pools[group], group);
-        if (!registered) return std::unexpected(registered.error());
-        buffers.push_back(*std::move(registered));
+        auto registered = buffer_ring::create(*parts.ring, *options.pools[group], group);
+        if (!registered) return refused(io_uring_step::buffer_ring, registered.error());
+        parts.buffers.push_back(*std::move(registered));
     }
     const int waker = system::event_open();
     if (waker < 0) {
-        return failure(std::error_code(-waker, std::system_category()), "create an eventfd");
+        return refused(io_uring_step::resources,
+                       error(std::error_code(-waker, std::system_category()), "create an eventfd"));
     }
-    return std::make_unique<io_uring_backend>(options, *std::move(made), std::move(buffers),
-                                              file_descriptor(waker));
+    parts.waker = file_descriptor(waker);
+    return parts;
+}
+
+std::unique_ptr<io_backend> assemble(const backend_options& options, io_uring_parts parts) {
+    return std::make_unique<io_uring_backend>(options, std::move(parts));
+}
+
+std::expected<std::unique_ptr<io_backend>, io_uring_refusal> make_io_uring_backend(
+    const backend_options& options) {
+    auto parts = prepare_io_uring(options);
+    if (!parts) return std::unexpected(parts.error());
+    return assemble(options, *std::move(parts));
 }
 
 }  // namespace quoit::detail

@@ -39,10 +39,20 @@ ring::~ring() {
 }
 
 void ring::enable() noexcept {
-    if (is_enabled_) return;
-    const int error = system::ring_enable(&ring_);
+    const int error = try_enable();
     QUOIT_ASSERT(error == 0, "an io_uring could not be enabled");
-    is_enabled_ = true;
+}
+
+int ring::try_enable() noexcept {
+    if (is_enabled_) return 0;
+    const int error = system::ring_enable(&ring_);
+    is_enabled_ = error == 0;
+    return error;
+}
+
+int ring::post() noexcept {
+    ++system_calls_;
+    return system::ring_get_events(&ring_);
 }
 
 io_uring_sqe& ring::prepare() noexcept {

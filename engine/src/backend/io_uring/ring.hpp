@@ -48,6 +48,11 @@ class ring {
     }
     /// Makes the calling thread the ring's. Idempotent.
     void enable() noexcept;
+    /// The same, for the self-test: returns the negated errno of a kernel, or a filter, that
+    /// refuses.
+    [[nodiscard]] int try_enable() noexcept;
+    /// Lets the kernel post what is ready; does not wait. Returns the negated errno.
+    [[nodiscard]] int post() noexcept;
 
     /// A submission to fill, zeroed; submits what is there when the queue is full.
     [[nodiscard]] io_uring_sqe& prepare() noexcept;
@@ -97,7 +102,7 @@ class ring {
     [[nodiscard]] bool has_something_new() const noexcept;
 
     /// Cancels every operation on this descriptor (or, with -1, every operation) before it returns;
-    /// their completions are then in the queue.
+    /// their completions are then in the queue. Returns the negated errno.
     int cancel_now(int fd) noexcept;
 
     /// Before enable(). Errors: EINVAL, the kernel is too old.
