@@ -7,10 +7,13 @@ all_of(). What Sysctl changes is put back whatever becomes of the test.
 """
 import contextlib
 import ctypes
+import errno
+import fcntl
 import os
 import platform
 import resource
 import signal
+import socket
 import struct
 import time
 
@@ -18,7 +21,9 @@ import time
 PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 22, 24, 38
 SECCOMP_MODE_FILTER = 2
 CAP_NET_ADMIN, CAP_IPC_LOCK, CAP_SYS_ADMIN = 12, 14, 21
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 1 << 18
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 LOAD, RETURN, EQUAL = 0x20, 0x06, 0x15
 NUMBER_AT, ARGUMENTS_AT = 0, 16  # of struct seccomp_data; the low half of an argument comes first
@@ -96,11 +101,34 @@ def leave_network():
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
 
 
-def may_leave_network():
+def raise_loopback():
+    """After leave_network()."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        wanted = struct.pack("16sH22x", b"lo", IFF_UP)  # struct ifreq
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, wanted)
+
+
+def hide_proc():
+    """Into a mount namespace of its own, where /proc is empty."""
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+    for what, where, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE),
+                                     (b"none", b"/proc", b"tmpfs", 0)):
+        if libc.mount(what, where, kind, ctypes.c_ulong(flags), None) != 0:
+            raise OSError(ctypes.get_errno(), "mount")
+
+
+def why_not(installer):
+    """None where it works, in a child."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if libc.unshare(CLONE_NEWNET) == 0 else 1)
-    return os.waitpid(child, 0)[1] == 0
+        try:
+            installer()
+        except OSError as why:
+            os._exit(why.errno or errno.EPERM)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return None if status == 0 else f"{installer.__name__}: {os.strerror(abs(status))}"
 
 
 def all_of(*installers):

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -24,10 +25,30 @@ constexpr std::uint32_t outstanding_max = 65'536;
 constexpr std::uint32_t ipv4_payload_size_max = 65'507;
 
 constexpr const char* main_footer =
-    "Exit codes: 0 well, 1 it could not be done, 2 the command line is wrong,\n"
-    "3 (load) no reply came, (packets send) answers are missing.\n"
-    "More: quoit echo --help, quoit load --help, quoit packets serve --help,\n"
-    "quoit packets send --help";
+    "Exit codes: 0 well, 1 it could not be done, (doctor) something is broken,\n"
+    "2 the command line is wrong, 3 (load) no reply came, (packets send) answers are\n"
+    "missing.\n"
+    "More: quoit doctor --help, quoit echo --help, quoit load --help,\n"
+    "quoit packets serve --help, quoit packets send --help";
+
+constexpr const char* doctor_footer =
+    "It looks at this process and this machine and changes nothing. What it finds is OK,\n"
+    "WARN (datagrams or time may be lost, or io_uring cannot be used), FAIL (what was\n"
+    "asked for does not work) or unknown (not readable here). Limits and capabilities are\n"
+    "those it was started with: ask where your program will run, as the user it will be.\n"
+    "\n"
+    "Counters of drops are looked at twice; they are the machine's, or its network\n"
+    "namespace's, and not only quoit's.\n"
+    "\n"
+    "With --fix the file is all there is on standard output; save it below /etc/sysctl.d.\n"
+    "The JSON object has program, version, counts, findings (each with id, group, name,\n"
+    "status, current, wanted, why, remedy, sysctl) and facts. --json without a file, or\n"
+    "with -, prints it instead of the report.\n"
+    "\n"
+    "Example: does io_uring work here?\n"
+    "  quoit doctor --backend io_uring\n"
+    "\n"
+    "Exit codes: 0 nothing is FAIL, 1 something is, 2 usage";
 
 constexpr const char* echo_footer =
     "Durations have a unit: 90us, 250ms, 5s, 1m, 2h.\n"
@@ -129,6 +150,13 @@ struct raw_options {
     std::string offload = "on";
     bool busy_poll = false;
     std::string json;
+};
+struct raw_doctor_options {
+    std::string backend = "auto";
+    std::string wait = "1s";
+    std::string json;
+    bool wants_json = false;
+    bool wants_fix = false;
 };
 struct raw_packet_options {
     std::string bind = "127.0.0.1:4200";
@@ -303,6 +331,19 @@ packets_send_command packets_send_command_of(const raw_packet_options& raw) {
     return asked;
 }
 
+doctor_command doctor_command_of(const raw_doctor_options& raw) {
+    constexpr auto wait_max = std::chrono::hours(1);
+    doctor_command asked;
+    asked.settings.backend = backend_of(raw.backend);
+    asked.settings.wait = value_of("--wait", parse_duration(raw.wait));
+    if (asked.settings.wait > wait_max) {
+        throw usage_error("--wait " + program::quoted(raw.wait) + ": expected at most 1h");
+    }
+    if (raw.wants_json) asked.json = raw.json.empty() ? "-" : raw.json;
+    asked.wants_fix = raw.wants_fix;
+    return asked;
+}
+
 // Any text but an empty one, which would pass for no option at all.
 CLI::Option* add(CLI::App& to, const std::string& names, std::string& value,
                  const std::string& words, const std::string& placeholder) {
@@ -430,6 +471,31 @@ CLI::App* add_packets_send(CLI::App& packets, raw_packet_options& raw) {
     return send;
 }
 
+CLI::App* add_doctor(CLI::App& app, raw_doctor_options& raw) {
+    CLI::App* const doctor =
+        app.add_subcommand("doctor", "Say what keeps quoit from running well here");
+    add(*doctor, "--backend", raw.backend, "What is wanted: auto, io_uring or epoll", "NAME")
+        ->capture_default_str();
+    add(*doctor, "--wait", raw.wait, "Between the two looks at the counters of drops", "TIME")
+        ->capture_default_str();
+    CLI::Option* const json =
+        doctor
+            ->add_option_function<std::vector<std::string>>(
+                "--json",
+                [&raw](const std::vector<std::string>& given) {
+                    raw.wants_json = true;
+                    if (!given.empty()) raw.json = given.back();
+                },
+                "Write it as JSON; without FILE instead of the report, on standard output")
+            ->type_name("[FILE]")
+            ->expected(0, 1)
+            ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    doctor->add_flag("--fix", raw.wants_fix, "Print a sysctl.d file that mends what sysctls can")
+        ->excludes(json);
+    doctor->footer(doctor_footer);
+    return doctor;
+}
+
 // The one whose options were being parsed.
 const CLI::App& innermost(const CLI::App& app) {
     const auto parsed = app.get_subcommands();
@@ -440,8 +506,8 @@ const CLI::App& innermost(const CLI::App& app) {
 
 command parse_command_line(int argument_count, const char* const* arguments) {
     CLI::App app(
-        "quoit: a UDP datagram engine for Linux. An echo server and a load for it, and both\n"
-        "ends of packets over TCP.",
+        "quoit: a UDP datagram engine for Linux. An echo server and a load for it, both ends\n"
+        "of packets over TCP, and a doctor for the machine.",
         "quoit");
     app.set_version_flag("--version", "quoit " + std::string(version_string));
     bool is_manual_wanted = false;
@@ -455,6 +521,8 @@ command parse_command_line(int argument_count, const char* const* arguments) {
     CLI::App* const serve = add_packets_serve(*packets, raw_packets);
     CLI::App* const send = add_packets_send(*packets, raw_packets);
     packets->require_subcommand(0, 1)->footer(packets_footer);
+    raw_doctor_options raw_doctor;
+    CLI::App* const doctor = add_doctor(app, raw_doctor);
     app.require_subcommand(0, 1);
     try {
         app.parse(argument_count, arguments);
@@ -475,8 +543,9 @@ command parse_command_line(int argument_count, const char* const* arguments) {
     }
     if (serve->parsed()) return packets_serve_command_of(raw_packets);
     if (send->parsed()) return packets_send_command_of(raw_packets);
+    if (doctor->parsed()) return doctor_command_of(raw_doctor);
     if (packets->parsed()) throw usage_error("packets: expected a subcommand: serve or send");
-    throw usage_error("expected a subcommand: echo, load or packets");
+    throw usage_error("expected a subcommand: echo, load, packets or doctor");
 }
 
 }  // namespace quoit::program

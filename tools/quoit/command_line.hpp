@@ -5,6 +5,7 @@
 // Errors: usage_error, which names the value and what is expected.
 #pragma once
 
+#include "doctor.hpp"
 #include "echo.hpp"
 #include "load.hpp"
 #include "packets_send.hpp"
@@ -35,8 +36,13 @@ struct packets_send_command {
     packets_send_settings settings;
     std::string json;
 };
+struct doctor_command {
+    doctor_settings settings;
+    std::string json;
+    bool wants_fix = false;  // the sysctl.d file, and nothing else
+};
 using command = std::variant<print_command, echo_command, load_command, packets_serve_command,
-                             packets_send_command>;
+                             packets_send_command, doctor_command>;
 
 [[nodiscard]] command parse_command_line(int argument_count, const char* const* arguments);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The program quoit: an echo server and a load for it, and both ends of packets over TCP, to watch
-// the engine work.
+// the engine work; and a doctor that says what keeps it from working well.
 #include "command_line.hpp"
 #include "failure.hpp"
 #include "json_output.hpp"
@@ -96,7 +96,24 @@ exit_code run(const packets_send_command& asked) {
     return checked(result.ledger, exit_code::no_reply, "quoit packets send");
 }
 
+// The report or the JSON, never both on standard output: what is printed is for a pipe.
+exit_code run(const doctor_command& asked) {
+    json_output json(asked.json);
+    const doctor_result result = run_doctor(asked.settings);
+    std::string text;
+    if (asked.wants_fix) {
+        text = to_sysctl_file(result);
+    } else if (!json.is_standard_output()) {
+        text = to_text(result);
+    }
+    fmt::print("{}", text);
+    if (std::fflush(stdout) != 0) throw run_error("cannot write to standard output");
+    json.write(to_json(result));
+    return has_failed(result.findings) ? exit_code::failure : exit_code::success;
+}
+
 std::string_view name_of(const command& asked) {
+    if (std::holds_alternative<doctor_command>(asked)) return "quoit doctor";
     if (std::holds_alternative<echo_command>(asked)) return "quoit echo";
     if (std::holds_alternative<load_command>(asked)) return "quoit load";
     if (std::holds_alternative<packets_serve_command>(asked)) return "quoit packets serve";

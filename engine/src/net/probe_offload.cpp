@@ -163,27 +163,30 @@ offload_features probe_offload() {
             (means_loopback_is_down(error_of_v6) || error_of_v6 == -EAFNOSUPPORT);
         if (error_of_v6 == 0) error = 0;
     }
-    const offload_support known = find_offload_support();
-    if (!known.has_segment && error == 0) {
-        set(made.segmentation, feature_state::missing, 0, "this kernel does not know it",
-            "Linux 4.18 has it");
-    }
-    if (!known.has_gro && error == 0) {
-        set(made.coalescing, feature_state::missing, 0, "this kernel does not know it",
-            "Linux 5.0 has it");
-    }
     if (error < 0) {
-        const char* const cause = made.is_loopback_down ? "loopback is down, so nothing can be sent"
-                                                        : "no socket on loopback";
-        const char* const remedy = made.is_loopback_down ? "`ip link set lo up`" : "";
+        const bool is_down = made.is_loopback_down;
+        const char* const cause =
+            is_down ? "loopback is down, so nothing can be sent" : "no socket on loopback";
+        const char* const remedy = is_down ? "`ip link set lo up`" : "";
         set(made.segmentation, feature_state::untried, -error, cause, remedy);
         set(made.coalescing, feature_state::untried, -error, cause, remedy);
         return made;
     }
-    // From the start: a train then takes no more room in the receiver's buffer than one datagram.
-    if (known.has_gro) (void)set_int(pair.receiver.get(), SOL_UDP, UDP_GRO, 1);
-    if (known.has_segment) try_segmentation(pair, made);
-    if (known.has_gro) try_coalescing(pair, made);
+    // The receiver has UDP_GRO on from here: a train takes no more room in its buffer than one
+    // datagram.
+    const offload_support known = offload_support_of(pair.receiver.get());
+    if (known.has_segment) {
+        try_segmentation(pair, made);
+    } else {
+        set(made.segmentation, feature_state::missing, 0, "this kernel does not know it",
+            "Linux 4.18 has it");
+    }
+    if (known.has_gro) {
+        try_coalescing(pair, made);
+    } else {
+        set(made.coalescing, feature_state::missing, 0, "this kernel does not know it",
+            "Linux 5.0 has it");
+    }
     return made;
 }
 

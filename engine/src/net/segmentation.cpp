@@ -26,11 +26,7 @@ std::optional<offload_support> try_offloads() noexcept {
     if (fd < 0) fd = system::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return std::nullopt;
     const file_descriptor owner(fd);
-    const int off = 0;
-    const int on = 1;
-    return offload_support{
-        .has_segment = system::set_option(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0,
-        .has_gro = system::set_option(fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0};
+    return offload_support_of(fd);
 }
 
 }  // namespace
@@ -84,6 +80,13 @@ void segmentation::remember(ip host, std::uint32_t size_min) noexcept {
     lesson& made = unused != lessons_.end() ? *unused : lessons_[next_++ % lesson_count];
     if (made.left == 0) ++used_;
     made = {.host = host, .size_min = size_min, .left = plain_count};
+}
+
+offload_support offload_support_of(int fd) noexcept {
+    const int off = 0;
+    const int on = 1;
+    return {.has_segment = system::set_option(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0,
+            .has_gro = system::set_option(fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0};
 }
 
 offload_support find_offload_support() noexcept {

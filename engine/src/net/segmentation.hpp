@@ -99,5 +99,7 @@ struct offload_support {
     bool has_gro = false;
 };
 [[nodiscard]] offload_support find_offload_support() noexcept;
+/// Asks a UDP socket, each time. It has UDP_GRO on afterwards, if there is one.
+[[nodiscard]] offload_support offload_support_of(int fd) noexcept;
 
 }  // namespace quoit::detail

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// What this process may use: memory, descriptors, CPUs.
+#include "doctor_checks.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace quoit::program {
+
+namespace {
+
+constexpr std::string_view group = "limits of this process";
+constexpr unsigned cap_ipc_lock = 14;  // <linux/capability.h>
+
+std::string as_kib(std::uint64_t bytes) {
+    return bytes == unlimited ? "unlimited" : fmt::format("{} KiB", bytes / 1024);
+}
+
+finding unknown(std::string id, std::string name) {
+    return {.group = group,
+            .id = std::move(id),
+            .name = std::move(name),
+            .verdict = verdict::unknown,
+            .current = std::string(not_readable)};
+}
+
+// A process with one loop needs 120 KiB with the default buffers (measured on Linux 6.18): a ring
+// with its buffer rings, and the self-test's, whose memory returns late. So: one ring for each CPU
+// and one more, with room to spare.
+finding check_memlock(const machine_facts& facts) {
+    if (!facts.memlock) return unknown("memlock", "RLIMIT_MEMLOCK");
+    finding made{.group = group,
+                 .id = "memlock",
+                 .name = "RLIMIT_MEMLOCK",
+                 .current = as_kib(*facts.memlock)};
+    if (facts.has_capability(cap_ipc_lock).value_or(false)) {
+        made.current += " (does not count: CAP_IPC_LOCK)";
+        return made;
+    }
+    const std::uint64_t rings = facts.cpus_allowed.value_or(1) + 1U;
+    const std::uint64_t wanted = memlock_wanted_per_ring * rings;
+    const bool needs_rings = facts.asked != backend::epoll && !facts.io_uring.features.empty();
+    if (*facts.memlock >= wanted || !needs_rings) return made;
+    made.verdict = verdict::warn;
+    made.wanted = "at least " + as_kib(wanted);
+    made.why =
+        "Rings and their buffers count, for all processes of a user together; when there "
+        "is no more, a loop gets fewer buffers, or runs on epoll.";
+    made.remedy = "ulimit -l 8192 (as root, or in limits.conf), or LimitMEMLOCK=8M in the unit";
+    return made;
+}
+
+finding check_nofile(const machine_facts& facts) {
+    if (!facts.nofile) return unknown("nofile", "RLIMIT_NOFILE");
+    finding made{.group = group, .id = "nofile", .name = "RLIMIT_NOFILE"};
+    made.current = *facts.nofile == unlimited ? "unlimited" : std::to_string(*facts.nofile);
+    if (*facts.nofile >= nofile_wanted) return made;
+    made.verdict = verdict::warn;
+    made.wanted = fmt::format("at least {}", nofile_wanted);
+    made.why =
+        "Each socket and each TCP connection is a descriptor; without one, opening and "
+        "accepting fail.";
+    made.remedy = "ulimit -n 4096, or LimitNOFILE=4096 in the unit";
+    return made;
+}
+
+finding check_cpus(const machine_facts& facts) {
+    if (!facts.cpus_allowed) return unknown("cpus", "CPUs");
+    const unsigned allowed = *facts.cpus_allowed;
+    finding made{.group = group, .id = "cpus", .name = "CPUs"};
+    made.current = facts.cpus_online
+                       ? fmt::format("{} of {} online may be used", allowed, *facts.cpus_online)
+                       : fmt::format("{} may be used", allowed);
+    if (allowed >= 2) {
+        made.why = fmt::format(
+            "busy_poll has a CPU for the loop and {} worker{}; with more "
+            "workers its threads sleep instead.",
+            allowed - 1, allowed == 2 ? "" : "s");
+        return made;
+    }
+    made.verdict = verdict::warn;
+    made.wanted = "2 or more";
+    made.why =
+        "Worker threads and the loop take turns on one CPU. busy_poll with workers sleeps "
+        "instead of spinning; without workers it spins, and takes the CPU from all else.";
+    if (facts.cpus_online.value_or(1) > 1) {
+        made.remedy = fmt::format(
+            "taskset -a -c -p 0-{} PID, CPUAffinity= in the unit, docker run "
+            "--cpuset-cpus",
+            *facts.cpus_online - 1);
+    }
+    return made;
+}
+
+finding check_quota(const machine_facts& facts) {
+    if (!facts.quota) return unknown("cpu_quota", "CPU quota (cpu.max)");
+    finding made{.group = group, .id = "cpu_quota", .name = "CPU quota (cpu.max)"};
+    if (!facts.quota->cpus) {
+        made.current = "none";
+        return made;
+    }
+    made.current = fmt::format("{:.2f} CPUs", *facts.quota->cpus);
+    if (*facts.quota->cpus >= facts.cpus_allowed.value_or(1)) return made;
+    made.verdict = verdict::warn;
+    made.wanted = fmt::format("none, or {} CPUs", facts.cpus_allowed.value_or(1));
+    made.why =
+        "A process that has used its quota stands still until the next period, and its "
+        "sockets fill up; threads that spin use it up by themselves.";
+    made.remedy =
+        "CPUQuota= in the unit, docker run --cpus, resources.limits.cpu in Kubernetes; "
+        "and no busy_poll";
+    return made;
+}
+
+}  // namespace
+
+void check_limits(const machine_facts& facts, std::vector<finding>& into) {
+    into.push_back(check_memlock(facts));
+    into.push_back(check_nofile(facts));
+    into.push_back(check_cpus(facts));
+    into.push_back(check_quota(facts));
+}
+
+}  // namespace quoit::program
