@@ -285,7 +285,7 @@ class WrongInput(unittest.TestCase):
         self.assertIn("load", ended.stderr)
 
     def test_help_and_version(self):
-        for arguments in (["--help"], ["echo", "--help"], ["load", "--help"]):
+        for arguments in (["--help"], ["echo", "--help"], ["load", "--help"], ["doctor", "--help"]):
             ended = run(*arguments)
             self.assertEqual((ended.returncode, ended.stderr), (0, ""))
             self.assertIn("Exit codes:", ended.stdout)

@@ -478,18 +478,17 @@ CLI::App* add_doctor(CLI::App& app, raw_doctor_options& raw) {
         ->capture_default_str();
     add(*doctor, "--wait", raw.wait, "Between the two looks at the counters of drops", "TIME")
         ->capture_default_str();
-    CLI::Option* const json =
-        doctor
-            ->add_option_function<std::vector<std::string>>(
-                "--json",
-                [&raw](const std::vector<std::string>& given) {
-                    raw.wants_json = true;
-                    if (!given.empty()) raw.json = given.back();
-                },
-                "Write it as JSON; without FILE instead of the report, on standard output")
-            ->type_name("[FILE]")
-            ->expected(0, 1)
-            ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    CLI::Option* const json = doctor
+                                  ->add_option_function<std::vector<std::string>>(
+                                      "--json",
+                                      [&raw](const std::vector<std::string>& given) {
+                                          raw.wants_json = true;
+                                          if (!given.empty()) raw.json = given.back();
+                                      },
+                                      "Write it as JSON; without FILE in place of the report")
+                                  ->type_name("[FILE]")
+                                  ->expected(0, 1)
+                                  ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     doctor->add_flag("--fix", raw.wants_fix, "Print a sysctl.d file that mends what sysctls can")
         ->excludes(json);
     doctor->footer(doctor_footer);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the kernel says in /proc and /sys, read from its text (proc(5), and the kernel's
-// Documentation/networking/snmp_counter.rst and admin-guide/cgroup-v2.rst).
+// What the kernel says in /proc and /sys, read from its text (proc(5); Linux net/ipv4/proc.c and
+// net/core/net-procfs.c; Documentation/admin-guide/cgroup-v2.rst).
 //
 //   const auto counters = parse_udp_counters("Udp: InDatagrams ...\nUdp: 12 ...\n");
 //   if (!counters) std::puts("not readable here");
