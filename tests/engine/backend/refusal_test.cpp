@@ -88,6 +88,15 @@ TEST(refusal, DescriptorsThatRanOutAreTheProcesssOrTheMachines) {
     EXPECT_THAT(explained(io_uring_step::ring, ENFILE).remedy, HasSubstr("fs.file-max"));
 }
 
+TEST(refusal, WhatIsRefusedBesideIoUringIsNotBlamedOnIt) {
+    for (const int error : {EPERM, EACCES, ENOSYS, EINVAL}) {
+        const auto said = explained(io_uring_step::resources, error,
+                                    {.io_uring_disabled = 2, .has_filter = true});
+        EXPECT_THAT(said.cause, HasSubstr("socket pair")) << error;
+        EXPECT_THAT(said.cause, Not(HasSubstr("io_uring"))) << error;
+    }
+}
+
 TEST(refusal, WhatTheKernelDoesNotKnowIsNamedWithTheLinuxThatDoes) {
     const auto said = [](io_uring_step step) { return explained(step, EINVAL); };
     EXPECT_THAT(said(io_uring_step::buffer_ring).cause, HasSubstr("buffer rings"));

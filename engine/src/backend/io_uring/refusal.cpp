@@ -20,14 +20,14 @@ constexpr std::string_view in_profile =
 std::string_view system_call_of(io_uring_step step) {
     switch (step) {
         case io_uring_step::ring:
-        case io_uring_step::defer_taskrun:
-        case io_uring_step::resources: return "io_uring_setup";
+        case io_uring_step::defer_taskrun: return "io_uring_setup";
         case io_uring_step::buffer_ring:
         case io_uring_step::cancelling: return "io_uring_register";
         case io_uring_step::entering:
         case io_uring_step::receiving:
         case io_uring_step::rearming:
         case io_uring_step::letting_go: return "io_uring_enter";
+        case io_uring_step::resources: break;
     }
     return "";
 }
@@ -161,13 +161,16 @@ process_facts read_process_facts() {
 }
 
 explanation explain(io_uring_step step, std::error_code code, const process_facts& facts) {
-    if (code == std::errc::operation_not_permitted || code == std::errc::permission_denied) {
-        return explain_permission(step, code, facts);
-    }
     if (code == std::errc::not_enough_memory) return explain_memory(facts);
     if (code == std::errc::too_many_files_open ||
         code == std::errc::too_many_files_open_in_system) {
         return explain_descriptors(code, facts);
+    }
+    if (step == io_uring_step::resources) {
+        return {"the self-test has no UNIX socket pair to try it with", ""};
+    }
+    if (code == std::errc::operation_not_permitted || code == std::errc::permission_denied) {
+        return explain_permission(step, code, facts);
     }
     if (code == std::errc::function_not_supported) return explain_no_call(step, facts);
     if (code == std::errc::invalid_argument || code == std::errc::operation_not_supported) {
