@@ -203,6 +203,10 @@ TEST(doctor_checks, ABuildWithoutIoUringIsNotTheKernelsFault) {
     facts.io_uring = {.features = {}, .obstacle = error(errc::not_supported, "built without")};
     facts.chosen = running_on(backend::epoll, "built without");
     EXPECT_EQ(not_ok(facts), (ids{"WARN quoit", "WARN backend"}));
+    EXPECT_THAT(found(facts, "backend").remedy, HasSubstr("QUOIT_WITH_IO_URING"));
+    facts.io_uring_disabled = 2;
+    facts.memlock = 0;
+    EXPECT_EQ(not_ok(facts), (ids{"WARN quoit", "WARN backend"}));
     facts.asked = backend::epoll;
     EXPECT_EQ(not_ok(facts), ids{});
 }

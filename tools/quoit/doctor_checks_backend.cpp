@@ -17,6 +17,8 @@ namespace {
 constexpr std::string_view group = "backend";
 constexpr std::string_view group_io_uring = "io_uring";
 constexpr std::string_view group_offload = "offload";
+constexpr std::string_view build_with_io_uring =
+    "install liburing 2.3 or later and build with -DQUOIT_WITH_IO_URING=ON";
 constexpr std::string_view more_lockable_memory = "ulimit -l 8192, or LimitMEMLOCK=8M in the unit";
 
 // What the lack of io_uring is to somebody who asked for this backend.
@@ -60,8 +62,21 @@ finding check_build(const machine_facts& facts) {
     made.verdict = lack_of_io_uring(facts.asked);
     made.wanted = "built with io_uring";
     made.why = "This build runs on epoll, whatever the kernel has.";
-    made.remedy = "install liburing 2.3 or later and build with -DQUOIT_WITH_IO_URING=ON";
+    made.remedy = build_with_io_uring;
     return made;
+}
+
+// Why io_uring was not had: first what the self-test says, then what the loop does.
+void explain_lack(const machine_facts& facts, std::string_view loop_says, finding& one) {
+    const feature* const obstacle = first_obstacle(facts);
+    if (obstacle != nullptr) {
+        one.why = obstacle->cause;
+        one.remedy = obstacle->remedy;
+        return;
+    }
+    one.why = loop_says;
+    // Where the self-test passed, memory is the only thing that a loop's ring may want.
+    one.remedy = facts.io_uring.features.empty() ? build_with_io_uring : more_lockable_memory;
 }
 
 finding check_chosen(const machine_facts& facts) {
@@ -71,12 +86,13 @@ finding check_chosen(const machine_facts& facts) {
         made.current = "none";
         made.wanted = facts.asked == backend::automatic ? "io_uring or epoll"
                                                         : std::string(to_string(facts.asked));
-        made.why = facts.refusal + ".";
-        const feature* const obstacle = first_obstacle(facts);
-        if (facts.asked == backend::io_uring && obstacle != nullptr) {
-            made.why = obstacle->cause + ".";
-            made.remedy = obstacle->remedy;
+        if (facts.asked == backend::io_uring) {
+            explain_lack(facts, facts.refusal, made);
+        } else {
+            made.why = facts.refusal;
+            made.remedy = "see the limits of this process";
         }
+        made.why += ".";
         return made;
     }
     made.current = std::string(to_string(facts.chosen->backend));
@@ -87,13 +103,8 @@ finding check_chosen(const machine_facts& facts) {
     if (facts.chosen->backend == backend::io_uring) return made;
     made.verdict = verdict::warn;
     made.wanted = "io_uring";
-    if (const feature* const obstacle = first_obstacle(facts)) {
-        made.why = obstacle->cause + "; everything works on epoll.";
-        made.remedy = obstacle->remedy;
-    } else {
-        made.why = facts.chosen->reason + "; everything works on epoll.";
-        made.remedy = more_lockable_memory;  // the only thing a second ring may want
-    }
+    explain_lack(facts, facts.chosen->reason, made);
+    made.why += "; everything works on epoll.";
     return made;
 }
 
@@ -182,9 +193,8 @@ finding check_sysctl(const machine_facts& facts) {
         made.current += fmt::format(", kernel.io_uring_group {}", *facts.io_uring_group);
     }
     const feature* const obstacle = first_obstacle(facts);
-    const bool has_ring = !facts.io_uring.features.empty() &&
-                          (obstacle == nullptr || obstacle->id != "io_uring.ring");
-    if (has_ring) {
+    if (facts.io_uring.features.empty()) return made;  // it makes no difference
+    if (obstacle == nullptr || obstacle->id != "io_uring.ring") {
         made.why = "This process is exempt, by CAP_SYS_ADMIN or by the group.";
         return made;
     }
