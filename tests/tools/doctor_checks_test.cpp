@@ -400,6 +400,17 @@ TEST(doctor_checks, BacklogDropsDoubleTheBacklog) {
     EXPECT_FALSE(found(facts, "softnet.dropped").remedy.empty());
 }
 
+TEST(doctor_checks, WhatIsDoubledIsNoLessThanWanted) {
+    machine_facts facts = sound();
+    facts.after.softnet->front() = {.processed = 1, .dropped = 1, .squeezed = 100};
+    facts.netdev_max_backlog = 100;
+    facts.netdev_budget = 100;
+    EXPECT_EQ(found(facts, "softnet.dropped").setting,
+              (sysctl_setting{"net.core.netdev_max_backlog", std::to_string(backlog_wanted)}));
+    EXPECT_EQ(found(facts, "softnet.squeezed").setting,
+              (sysctl_setting{"net.core.netdev_budget", std::to_string(budget_wanted)}));
+}
+
 TEST(doctor_checks, SqueezesAreUsualUntilThereAreMany) {
     machine_facts facts = sound();
     facts.after.softnet->front().squeezed = 10;

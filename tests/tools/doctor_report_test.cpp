@@ -77,6 +77,9 @@ TEST(doctor_sysctl_file, HoldsEachSysctlOnceAndTheLargerValue) {
                                                   warned("two", sysctl_setting{"c.d", "1 2 3"}),
                                                   warned("three", sysctl_setting{"a.b", "2000"})}));
     EXPECT_EQ(settings_in(file), (std::vector<std::string>{"c.d = 1 2 3", "a.b = 2000"}));
+    const std::string falling = to_sysctl_file(with({warned("one", sysctl_setting{"a.b", "1000"}),
+                                                     warned("two", sysctl_setting{"a.b", "200"})}));
+    EXPECT_EQ(settings_in(falling), (std::vector<std::string>{"a.b = 1000"}));
 }
 
 TEST(doctor_sysctl_file, WithNothingToMendSaysSoInAComment) {

@@ -180,11 +180,13 @@ finding check_no_ports(const machine_facts& facts) {
                    growth_of(facts, {&udp_counters::no_ports}));
 }
 
-void double_sysctl(finding& one, const std::string& name,
-                   const std::optional<std::int64_t>& value) {
+// To no less than `wanted`: half of that may have been too little before, too.
+void double_sysctl(finding& one, const std::string& name, const std::optional<std::int64_t>& value,
+                   std::int64_t wanted) {
     if (!value || *value <= 0) return;
-    one.setting = sysctl_setting{.name = name, .value = std::to_string(*value * 2)};
-    one.remedy = fmt::format("sysctl -w {}={}", name, *value * 2);
+    const std::int64_t mended = std::max(*value * 2, wanted);
+    one.setting = sysctl_setting{.name = name, .value = std::to_string(mended)};
+    one.remedy = fmt::format("sysctl -w {}={}", name, mended);
 }
 
 finding check_softnet_drops(const machine_facts& facts) {
@@ -197,7 +199,7 @@ finding check_softnet_drops(const machine_facts& facts) {
         "Packets came faster than a CPU took them from its backlog, in front of every "
         "socket; no socket's counter shows them.";
     made.remedy = "net.core.netdev_max_backlog on the host";
-    double_sysctl(made, "net.core.netdev_max_backlog", facts.netdev_max_backlog);
+    double_sysctl(made, "net.core.netdev_max_backlog", facts.netdev_max_backlog, backlog_wanted);
     return made;
 }
 
@@ -213,7 +215,7 @@ finding check_squeezes(const machine_facts& facts) {
         "A CPU stopped taking packets with more of them waiting, to let others run; cards "
         "drop when it lasts.";
     made.remedy = "net.core.netdev_budget on the host";
-    double_sysctl(made, "net.core.netdev_budget", facts.netdev_budget);
+    double_sysctl(made, "net.core.netdev_budget", facts.netdev_budget, budget_wanted);
     return made;
 }
 

@@ -77,6 +77,11 @@ std::string summary(const doctor_result& result) {
                        count(verdict::unknown));
 }
 
+// Of numbers without a sign: the longer one is the larger.
+bool is_less(std::string_view left, std::string_view right) {
+    return left.size() != right.size() ? left.size() < right.size() : left < right;
+}
+
 std::string commented(std::string_view text) { return "# " + wrapped(text, "# ", 2, 0) + "\n"; }
 
 }  // namespace
@@ -106,10 +111,12 @@ std::string to_sysctl_file(const doctor_result& result) {
         "# Save it as /etc/sysctl.d/90-quoit.conf and run: "
         "sysctl --system\n",
         version_string);
-    // Two findings may want more of the same: the later is the larger, since it is a doubling.
+    // Two findings may want more of the same: the larger mends both.
     std::map<std::string, std::string> settings;
     for (const finding& one : result.findings) {
-        if (one.setting) settings[one.setting->name] = one.setting->value;
+        if (!one.setting) continue;
+        std::string& value = settings[one.setting->name];
+        if (is_less(value, one.setting->value)) value = one.setting->value;
     }
     bool has_others = false;
     for (const finding& one : result.findings) {
