@@ -229,10 +229,13 @@ TEST(doctor_checks, FewerBuffersThanAskedForIsAWarning) {
 
 TEST(doctor_checks, TheSysctlIsToBlameOnlyIfThereIsNoRing) {
     for (const int value : {1, 2}) {
-        machine_facts facts = refused(backend::automatic, "the sysctl", "`sysctl -w ...`");
+        machine_facts facts =
+            refused(backend::automatic, "kernel.io_uring_disabled is so", "`sysctl -w ...`");
         facts.io_uring_disabled = value;
         const finding one = found(facts, "kernel.io_uring_disabled");
         EXPECT_EQ(one.verdict, verdict::warn);
+        EXPECT_THAT(one.caution, HasSubstr("every user"));
+        EXPECT_EQ(one.caution.find("io_uring_group") != std::string::npos, value == 1);
         EXPECT_EQ(one.setting, (sysctl_setting{"kernel.io_uring_disabled", "0"}));
         EXPECT_EQ(one.remedy.find("io_uring_group") != std::string::npos, value == 1);
     }
@@ -240,6 +243,30 @@ TEST(doctor_checks, TheSysctlIsToBlameOnlyIfThereIsNoRing) {
     exempt.io_uring_disabled = 1;
     EXPECT_EQ(not_ok(exempt), ids{});
     EXPECT_THAT(found(exempt, "kernel.io_uring_disabled").why, HasSubstr("exempt"));
+}
+
+TEST(doctor_checks, ASysctlOf1IsNotToBlameIfTheSelfTestNamesAnotherCause) {
+    machine_facts facts = refused(backend::automatic, "a seccomp filter refuses it", "allow it");
+    facts.status.seccomp_mode = 2;
+    facts.io_uring_disabled = 1;
+    const finding one = found(facts, "kernel.io_uring_disabled");
+    EXPECT_EQ(one.verdict, verdict::ok);
+    EXPECT_EQ(one.setting, std::nullopt);
+    EXPECT_EQ(found(facts, "seccomp").verdict, verdict::warn);
+    facts.io_uring_disabled = 2;  // it would be next
+    EXPECT_EQ(found(facts, "kernel.io_uring_disabled").verdict, verdict::warn);
+}
+
+TEST(doctor_checks, WhatNobodyAskedForIsNotOpened) {
+    for (const int value : {1, 2}) {
+        machine_facts facts =
+            refused(backend::epoll, "kernel.io_uring_disabled is so", "`sysctl -w ...`");
+        facts.io_uring_disabled = value;
+        const finding one = found(facts, "kernel.io_uring_disabled");
+        EXPECT_EQ(one.verdict, verdict::ok);
+        EXPECT_EQ(one.setting, std::nullopt);
+        EXPECT_EQ(one.wanted + one.remedy + one.caution, "");
+    }
 }
 
 TEST(doctor_checks, AFilterIsToBlameOnlyIfTheSelfTestSaysSo) {

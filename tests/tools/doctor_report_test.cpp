@@ -82,6 +82,12 @@ TEST(doctor_sysctl_file, HoldsEachSysctlOnceAndTheLargerValue) {
     EXPECT_EQ(settings_in(falling), (std::vector<std::string>{"a.b = 1000"}));
 }
 
+TEST(doctor_sysctl_file, SaysAboveASettingWhatElseItDoes) {
+    finding one = warned("bad", sysctl_setting{"a.b", "1"});
+    one.caution = "It opens a door.";
+    EXPECT_THAT(to_sysctl_file(with({one})), HasSubstr("\n# It opens a door.\na.b = 1\n"));
+}
+
 TEST(doctor_sysctl_file, WithNothingToMendSaysSoInAComment) {
     const std::string file = to_sysctl_file(with({at_peace()}));
     EXPECT_TRUE(settings_in(file).empty());

@@ -42,7 +42,8 @@ struct finding {
     std::string wanted{};  // empty: nothing in particular
     std::string why{};     // one sentence
     std::string remedy{};  // a command, or what else mends it; empty when there is nothing to mend
-    std::optional<sysctl_setting> setting{};  // the remedy, if it is a sysctl
+    std::optional<sysctl_setting> setting{};  // the remedy, if it is a sysctl; none when it is OK
+    std::string caution{};  // what else the setting does: sentences for the file that holds it
 };
 
 // What the rules want; the reasons stand where they are used.

@@ -38,6 +38,10 @@ const feature* first_obstacle(const machine_facts& facts) {
     return found == facts.io_uring.features.end() ? nullptr : &*found;
 }
 
+bool names(const feature& obstacle, std::string_view cause) {
+    return obstacle.cause.find(cause) != std::string::npos;
+}
+
 std::string with_errno(const feature& one) {
     return one.code ? fmt::format("{}: {}", one.cause, one.code.message()) : one.cause;
 }
@@ -198,15 +202,24 @@ finding check_sysctl(const machine_facts& facts) {
         made.why = "This process is exempt, by CAP_SYS_ADMIN or by the group.";
         return made;
     }
-    made.verdict = lack_of_io_uring(facts.asked);
-    made.wanted = "0";
-    made.why = *facts.io_uring_disabled == 1
+    // 2 refuses everybody; whether 1 refuses this process the words of the self-test say.
+    const bool is_for_some = *facts.io_uring_disabled == 1;
+    if (is_for_some && !names(*obstacle, "io_uring_disabled")) {
+        made.why = "The self-test names another cause.";
+        return made;
+    }
+    made.why = is_for_some
                    ? "Only CAP_SYS_ADMIN and the members of kernel.io_uring_group may use io_uring."
                    : "Nobody may use io_uring.";
+    made.verdict = lack_of_io_uring(facts.asked);
+    if (made.verdict == verdict::ok) return made;  // nobody asked for it: it stays shut
+    made.wanted = "0";
     made.setting = sysctl_setting{.name = made.id, .value = "0"};
     made.remedy = "sysctl -w kernel.io_uring_disabled=0";
-    if (*facts.io_uring_disabled == 1) {
+    made.caution = "0 opens io_uring to every user of this machine.";
+    if (is_for_some) {
         made.remedy += ", or kernel.io_uring_group=GID for one group";
+        made.caution += " For one group alone, write kernel.io_uring_group = GID instead.";
     }
     return made;
 }
@@ -229,7 +242,7 @@ finding check_seccomp(const machine_facts& facts) {
         return made;
     }
     // The words of the self-test say whether a filter is the cause, or may be.
-    if (obstacle->cause.find("seccomp") == std::string::npos) {
+    if (!names(*obstacle, "seccomp")) {
         made.current = "in force, and not why io_uring does not work";
         return made;
     }

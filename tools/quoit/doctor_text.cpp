@@ -126,9 +126,9 @@ std::string to_sysctl_file(const doctor_result& result) {
         }
         const auto kept = settings.find(one.setting->name);
         if (kept == settings.end() || kept->second != one.setting->value) continue;
-        text += fmt::format("\n{}{} = {}\n",
-                            commented(fmt::format("{} is {}. {}", one.name, one.current, one.why)),
-                            kept->first, kept->second);
+        text += "\n" + commented(fmt::format("{} is {}. {}", one.name, one.current, one.why));
+        if (!one.caution.empty()) text += commented(one.caution);
+        text += fmt::format("{} = {}\n", kept->first, kept->second);
         settings.erase(kept);
     }
     if (std::ranges::none_of(result.findings,
