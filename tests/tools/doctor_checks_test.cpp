@@ -351,6 +351,22 @@ TEST(doctor_checks, LockableMemoryIsEnoughForARingOnEachCpuAndOneMore) {
     EXPECT_EQ(found(facts, "memlock").current, "unlimited");
 }
 
+TEST(doctor_checks, TheRemedyForLockableMemoryIsEnoughHoweverManyCpusThereAre) {
+    machine_facts facts = sound();
+    facts.memlock = 65'536;
+    EXPECT_THAT(found(facts, "memlock").remedy, HasSubstr("ulimit -l 8192 "));
+    facts.cpus_allowed = 127;  // 32 MiB
+    EXPECT_EQ(found(facts, "memlock").wanted, "at least 32768 KiB");
+    EXPECT_THAT(found(facts, "memlock").remedy, HasSubstr("ulimit -l 32768 "));
+    EXPECT_THAT(found(facts, "memlock").remedy, HasSubstr("LimitMEMLOCK=32M"));
+    // Where buffers are missing, it is more than there is, and still a number at the edges.
+    facts.memlock = 64U << 20U;
+    facts.buffers = 1;
+    EXPECT_THAT(found(facts, "buffers").remedy, HasSubstr("ulimit -l 131072 "));
+    facts.memlock = unlimited - 1;
+    EXPECT_THAT(found(facts, "buffers").remedy, HasSubstr("ulimit -l 9007199254740992 "));
+}
+
 TEST(doctor_checks, DescriptorsAreEnoughAtTheUsualLimit) {
     machine_facts facts = sound();
     facts.nofile = nofile_wanted - 1;

@@ -66,6 +66,11 @@ void check_backend(const machine_facts& facts, std::vector<finding>& into);
 void check_limits(const machine_facts& facts, std::vector<finding>& into);
 void check_network(const machine_facts& facts, std::vector<finding>& into);
 
+/// Lockable memory for a ring on each CPU and one more, in bytes.
+[[nodiscard]] std::uint64_t memlock_wanted(const machine_facts& facts) noexcept;
+/// The commands that raise it: above what is wanted, and above what there is.
+[[nodiscard]] std::string more_lockable_memory(const machine_facts& facts);
+
 inline constexpr std::string_view not_readable = "not readable here";
 
 }  // namespace quoit::program

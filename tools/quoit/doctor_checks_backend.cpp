@@ -19,7 +19,6 @@ constexpr std::string_view group_io_uring = "io_uring";
 constexpr std::string_view group_offload = "offload";
 constexpr std::string_view build_with_io_uring =
     "install liburing 2.3 or later and build with -DQUOIT_WITH_IO_URING=ON";
-constexpr std::string_view more_lockable_memory = "ulimit -l 8192, or LimitMEMLOCK=8M in the unit";
 
 // What the lack of io_uring is to somebody who asked for this backend.
 verdict lack_of_io_uring(backend asked) {
@@ -80,7 +79,8 @@ void explain_lack(const machine_facts& facts, std::string_view loop_says, findin
     }
     one.why = loop_says;
     // Where the self-test passed, memory is the only thing that a loop's ring may want.
-    one.remedy = facts.io_uring.features.empty() ? build_with_io_uring : more_lockable_memory;
+    one.remedy = facts.io_uring.features.empty() ? std::string(build_with_io_uring)
+                                                 : more_lockable_memory(facts);
 }
 
 finding check_chosen(const machine_facts& facts) {
@@ -125,7 +125,7 @@ finding check_buffers(const machine_facts& facts) {
     made.verdict = verdict::warn;
     made.wanted = fmt::format("{} and more", facts.buffers_asked);
     made.why = "Memory that may be locked is too short for as many as a loop asks for.";
-    made.remedy = more_lockable_memory;
+    made.remedy = more_lockable_memory(facts);
     return made;
 }
 

@@ -26,9 +26,9 @@ finding unknown(std::string id, std::string name) {
             .current = std::string(not_readable)};
 }
 
-// A process with one loop needs 120 KiB with the default buffers (measured on Linux 6.18): a ring
-// with its buffer rings, and the self-test's, whose memory returns late. So: one ring for each CPU
-// and one more, with room to spare.
+// A process with one loop needs 120 KiB with the default buffers (measured on Linux 6.18; kernels
+// differ in what they count): a ring with its buffer rings, and the self-test's, whose memory
+// returns late. So: one ring for each CPU and one more, with room to spare.
 finding check_memlock(const machine_facts& facts) {
     if (!facts.memlock) return unknown("memlock", "RLIMIT_MEMLOCK");
     finding made{.group = group,
@@ -39,8 +39,7 @@ finding check_memlock(const machine_facts& facts) {
         made.current += " (does not count: CAP_IPC_LOCK)";
         return made;
     }
-    const std::uint64_t rings = facts.cpus_allowed.value_or(1) + 1U;
-    const std::uint64_t wanted = memlock_wanted_per_ring * rings;
+    const std::uint64_t wanted = memlock_wanted(facts);
     const bool needs_rings = facts.asked != backend::epoll && !facts.io_uring.features.empty();
     if (*facts.memlock >= wanted || !needs_rings) return made;
     made.verdict = verdict::warn;
@@ -48,7 +47,7 @@ finding check_memlock(const machine_facts& facts) {
     made.why =
         "Rings and their buffers count, for all processes of a user together; when there "
         "is no more, a loop gets fewer buffers, or runs on epoll.";
-    made.remedy = "ulimit -l 8192 (as root, or in limits.conf), or LimitMEMLOCK=8M in the unit";
+    made.remedy = more_lockable_memory(facts);
     return made;
 }
 
@@ -115,6 +114,20 @@ finding check_quota(const machine_facts& facts) {
 }
 
 }  // namespace
+
+std::uint64_t memlock_wanted(const machine_facts& facts) noexcept {
+    return memlock_wanted_per_ring * (facts.cpus_allowed.value_or(1) + 1U);
+}
+
+std::string more_lockable_memory(const machine_facts& facts) {
+    constexpr std::uint64_t usual = 8U << 20U;
+    constexpr std::uint64_t mebibyte = 1U << 20U;
+    const std::uint64_t now = std::min(facts.memlock.value_or(0), unlimited / 4);
+    const std::uint64_t bytes = std::max({usual, memlock_wanted(facts), now * 2});
+    const std::uint64_t mebibytes = (bytes + mebibyte - 1) / mebibyte;
+    return fmt::format("ulimit -l {} (as root, or in limits.conf), or LimitMEMLOCK={}M in the unit",
+                       mebibytes * 1024, mebibytes);
+}
 
 void check_limits(const machine_facts& facts, std::vector<finding>& into) {
     into.push_back(check_memlock(facts));
