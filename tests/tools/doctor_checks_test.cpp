@@ -321,18 +321,21 @@ TEST(doctor_checks, ASysctlIsEnoughAtItsWantedValueAndTooLittleOneBelow) {
     }
 }
 
-TEST(doctor_checks, TheMemoryOfUdpWarnsUnderPressureAndFailsAtItsLimit) {
+TEST(doctor_checks, TheMemoryOfUdpWarnsAtItsFirstNumberAndFailsAtItsLast) {
     const auto with = [](std::uint64_t pages) {
         machine_facts facts = sound();
         facts.udp_pages = pages;
         return facts;
     };
-    EXPECT_EQ(not_ok(with(199)), ids{});
-    EXPECT_EQ(not_ok(with(200)), ids{"WARN net.ipv4.udp_mem"});
+    EXPECT_EQ(not_ok(with(99)), ids{});
+    EXPECT_EQ(not_ok(with(100)), ids{"WARN net.ipv4.udp_mem"});
     EXPECT_EQ(not_ok(with(299)), ids{"WARN net.ipv4.udp_mem"});
     EXPECT_EQ(not_ok(with(300)), ids{"FAIL net.ipv4.udp_mem"});
     EXPECT_EQ(found(with(300), "net.ipv4.udp_mem").setting,
               (sysctl_setting{"net.ipv4.udp_mem", "200 400 600"}));
+    EXPECT_THAT(found(with(299), "net.ipv4.udp_mem").why, HasSubstr("udp_rmem_min"));
+    EXPECT_THAT(found(with(300), "net.ipv4.udp_mem").why, HasSubstr("however empty"));
+    EXPECT_THAT(found(with(300), "net.ipv4.udp_mem").caution, HasSubstr("up to 2 MiB"));
 }
 
 TEST(doctor_checks, LockableMemoryIsEnoughForARingOnEachCpuAndOneMore) {

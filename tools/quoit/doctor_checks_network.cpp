@@ -36,7 +36,10 @@ finding at_least(std::string_view group, const std::string& name,
     return made;
 }
 
-// All UDP sockets of the machine share it, whatever their own buffers allow (udp(7)).
+// All UDP sockets of the machine share it, whatever their own buffers allow. udp(7) says that they
+// are held back from the second number on; but UDP is never told of pressure, so above the first
+// one a socket is refused what is beyond its minimum (__sk_mem_raise_allocated in the kernel's
+// net/core/sock.c).
 finding check_udp_mem(const machine_facts& facts) {
     const std::string name = "net.ipv4.udp_mem";
     finding made{.group = group_buffers, .id = name, .name = name};
@@ -47,19 +50,27 @@ finding check_udp_mem(const machine_facts& facts) {
     }
     const udp_memory& limits = *facts.udp_mem;
     const std::uint64_t used = *facts.udp_pages;
-    made.current = fmt::format("{} of {} pages ({} MiB) in use", used, limits.max,
-                               limits.max * facts.page_size >> 20U);
-    if (used < limits.pressure) return made;
-    made.verdict = used >= limits.max ? verdict::fail : verdict::warn;
-    made.wanted = fmt::format("fewer than {} pages in use", limits.pressure);
-    made.why =
-        "At the limit the kernel drops datagrams for every UDP socket of the machine, "
-        "however empty its buffer is.";
+    const auto as_mib = [&](std::uint64_t pages) { return pages * facts.page_size >> 20U; };
+    made.current =
+        fmt::format("{} of {} pages ({} MiB) in use", used, limits.min, as_mib(limits.min));
+    if (used < limits.min) return made;
+    const bool is_full = used >= limits.max;
+    made.verdict = is_full ? verdict::fail : verdict::warn;
+    made.wanted = fmt::format("fewer than {} pages in use", limits.min);
+    made.why = is_full
+                   ? "At the last number the kernel drops datagrams for every UDP socket of the "
+                     "machine, however empty its buffer is."
+                   : "Above the first number the kernel drops datagrams for every UDP socket of "
+                     "the machine that holds a few already (net.ipv4.udp_rmem_min).";
     const std::string value =
         fmt::format("{} {} {}", limits.min * 2, limits.pressure * 2, limits.max * 2);
     made.setting = sysctl_setting{.name = name, .value = value};
     made.remedy =
         fmt::format("sysctl -w {}=\"{}\", and look for a reader that does not read", name, value);
+    made.caution = fmt::format(
+        "Twice of what it was: UDP may then take up to {} MiB from this machine. If it fills up "
+        "again, mend its readers instead of doubling it once more.",
+        as_mib(limits.max * 2));
     return made;
 }
 
