@@ -463,6 +463,8 @@ TEST(doctor_checks, SqueezesAreUsualUntilThereAreMany) {
     EXPECT_EQ(not_ok(facts), ids{});
     facts.after.softnet->front().squeezed = 11;
     EXPECT_EQ(not_ok(facts), ids{"WARN softnet.squeezed"});
+    EXPECT_THAT(found(facts, "softnet.squeezed").why, HasSubstr("netdev_budget_usecs"));
+    EXPECT_THAT(found(facts, "softnet.squeezed").remedy, HasSubstr("netdev_budget_usecs"));
     facts.between = std::chrono::seconds(2);
     EXPECT_EQ(not_ok(facts), ids{});
     // A short look does not make a few into many.
@@ -476,6 +478,11 @@ TEST(doctor_checks, CountersOfACpuWrapAndCpusThatComeOrGoAreNotCompared) {
     facts.before.softnet->front().dropped = 0xffffffff;
     facts.after.softnet->front().dropped = 1;
     EXPECT_THAT(found(facts, "softnet.dropped").current, HasSubstr("2 in 1.00 s"));
+    auto& last = facts.after.softnet->back();
+    facts.before.softnet->back().cpu = last.cpu = 3;
+    EXPECT_EQ(found(facts, "softnet.dropped").verdict, verdict::warn);
+    last.cpu = 4;  // one came, one went
+    EXPECT_EQ(found(facts, "softnet.dropped").verdict, verdict::unknown);
     facts.after.softnet->pop_back();
     EXPECT_EQ(found(facts, "softnet.dropped").verdict, verdict::unknown);
 }

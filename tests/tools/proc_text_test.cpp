@@ -92,8 +92,13 @@ TEST(proc_text, SoftnetHasALineOfHexadecimalsForEachCpu) {
                             "ffffffff 0000000a 00000001 00000000 00000000\n"),
               (lines{{.processed = 0x35ef263, .dropped = 16, .squeezed = 7},
                      {.processed = 0xffffffff, .dropped = 10, .squeezed = 1}}));
-    for (const char* const broken :
-         {"", "\n", "1 2\n", "1 2 3\n\n", "1 2 x\n", "1 2 1ffffffff\n"}) {
+    // The thirteenth says which CPU; one that is offline has no line.
+    EXPECT_EQ(parse_softnet("1 2 3 0 0 0 0 0 0 0 0 0 00000000 0 0\n"
+                            "4 5 6 0 0 0 0 0 0 0 0 0 0000000a 0 0\n"),
+              (lines{{.processed = 1, .dropped = 2, .squeezed = 3, .cpu = 0},
+                     {.processed = 4, .dropped = 5, .squeezed = 6, .cpu = 10}}));
+    for (const char* const broken : {"", "\n", "1 2\n", "1 2 3\n\n", "1 2 x\n", "1 2 1ffffffff\n",
+                                     "1 2 3 0 0 0 0 0 0 0 0 0 x\n"}) {
         EXPECT_EQ(parse_softnet(broken), std::nullopt) << broken;
     }
 }

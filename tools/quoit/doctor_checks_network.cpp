@@ -101,12 +101,15 @@ std::optional<growth> growth_of(const machine_facts& facts,
     return found;
 }
 
-// Counters of a CPU wrap at 32 bits. A CPU that came or went has moved the lines.
+// Counters of a CPU wrap at 32 bits. One that came or went has moved the lines: not compared.
 std::optional<growth> growth_of(const machine_facts& facts,
                                 std::uint32_t softnet_counters::* counter) {
     const auto& before = facts.before.softnet;
     const auto& after = facts.after.softnet;
-    if (!before || !after || before->size() != after->size()) return std::nullopt;
+    if (!before || !after) return std::nullopt;
+    if (!std::ranges::equal(*before, *after, {}, &softnet_counters::cpu, &softnet_counters::cpu)) {
+        return std::nullopt;
+    }
     growth found;
     for (std::size_t cpu = 0; cpu < after->size(); ++cpu) {
         const std::uint32_t now = (*after)[cpu].*counter;
@@ -223,10 +226,11 @@ finding check_squeezes(const machine_facts& facts) {
     made.verdict = verdict::warn;
     made.wanted = fmt::format("at most {} a second", squeezes_per_second_max);
     made.why =
-        "A CPU stopped taking packets with more of them waiting, to let others run; cards "
-        "drop when it lasts.";
+        "A CPU stopped taking packets with more of them waiting, since so many (netdev_budget) "
+        "were taken or so much time (netdev_budget_usecs) was over; cards drop when it lasts.";
     made.remedy = "net.core.netdev_budget on the host";
     double_sysctl(made, "net.core.netdev_budget", facts.netdev_budget, budget_wanted);
+    made.remedy += ", then net.core.netdev_budget_usecs";
     return made;
 }
 

@@ -53,8 +53,10 @@ json json_of(const std::optional<std::vector<softnet_counters>>& cpus) {
     if (!cpus) return nullptr;
     json all = json::array();
     for (const softnet_counters& one : *cpus) {
-        all.push_back(
-            {{"processed", one.processed}, {"dropped", one.dropped}, {"squeezed", one.squeezed}});
+        all.push_back({{"cpu", or_null(one.cpu)},
+                       {"processed", one.processed},
+                       {"dropped", one.dropped},
+                       {"squeezed", one.squeezed}});
     }
     return all;
 }

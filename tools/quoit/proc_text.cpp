@@ -117,6 +117,7 @@ std::optional<udp_counters> parse_udp6_counters(std::string_view text) {
 }
 
 std::optional<std::vector<softnet_counters>> parse_softnet(std::string_view text) {
+    constexpr std::size_t cpu_column = 12;
     std::vector<softnet_counters> found;
     for (const std::string_view line : lines_of(text)) {
         const auto words = words_of(line);
@@ -126,6 +127,9 @@ std::optional<std::vector<softnet_counters>> parse_softnet(std::string_view text
         const auto squeezed = number_of<std::uint32_t>(words[2], 16);
         if (!processed || !dropped || !squeezed) return std::nullopt;
         found.push_back({.processed = *processed, .dropped = *dropped, .squeezed = *squeezed});
+        if (words.size() <= cpu_column) continue;
+        found.back().cpu = number_of<std::uint32_t>(words[cpu_column], 16);
+        if (!found.back().cpu) return std::nullopt;
     }
     if (found.empty()) return std::nullopt;
     return found;

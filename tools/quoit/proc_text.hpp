@@ -35,7 +35,8 @@ struct udp_counters {
 struct softnet_counters {
     std::uint32_t processed = 0;
     std::uint32_t dropped = 0;   // net.core.netdev_max_backlog was reached
-    std::uint32_t squeezed = 0;  // net.core.netdev_budget was used up with packets left
+    std::uint32_t squeezed = 0;  // netdev_budget or netdev_budget_usecs was used up, packets left
+    std::optional<std::uint32_t> cpu{};  // which one; since Linux 5.10
     bool operator==(const softnet_counters&) const = default;
 };
 
