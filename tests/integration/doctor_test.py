@@ -196,6 +196,8 @@ class WhereSomethingIsRefused(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertLessEqual({"FAIL backend", "WARN nofile"}, troubles(findings))
         self.assertIn(findings["offload.segmentation"]["status"], ("OK", "unknown"))
+        self.assertEqual(findings["loopback"]["status"],
+                         findings["offload.segmentation"]["status"], "nothing was sent over it")
         self.assertIn("Too many open files", findings["backend"]["why"])
 
     def test_all_cpus_but_one(self):

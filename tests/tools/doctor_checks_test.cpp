@@ -150,7 +150,7 @@ TEST(doctor_checks, WhatCannotBeReadIsUnknownAndNeverOk) {
     nothing.chosen = sound().chosen;
     for (const finding& one : check(nothing)) {
         const bool is_known = one.id == "quoit" || one.id == "backend" || one.id == "buffers" ||
-                              one.id == "loopback" || one.id.starts_with("io_uring.");
+                              one.id.starts_with("io_uring.");
         EXPECT_EQ(one.verdict, is_known ? verdict::ok : verdict::unknown) << one.id;
     }
     EXPECT_FALSE(has_failed(check(nothing)));
@@ -291,6 +291,8 @@ TEST(doctor_checks, OffloadThatIsMissingIsAWarningAndThatCouldNotBeTriedUnknown)
     EXPECT_EQ(not_ok(facts), ids{"WARN offload.segmentation"});
     facts.offload.segmentation.state = feature_state::untried;
     facts.offload.coalescing.state = feature_state::untried;
+    EXPECT_EQ(not_ok(facts), (ids{"unknown offload.segmentation", "unknown offload.coalescing",
+                                  "unknown loopback"}));
     facts.offload.is_loopback_down = true;
     EXPECT_EQ(not_ok(facts),
               (ids{"unknown offload.segmentation", "unknown offload.coalescing", "WARN loopback"}));

@@ -178,6 +178,10 @@ finding check_loopback(const offload_features& offload) {
         made.wanted = "up";
         made.why = "Nothing can be sent to 127.0.0.1 or ::1 in this network namespace.";
         made.remedy = "ip link set lo up";
+    } else if (offload.segmentation.state == feature_state::untried) {
+        made.verdict = verdict::unknown;
+        made.current = "not tried";
+        if (!offload.segmentation.cause.empty()) made.current += ": " + offload.segmentation.cause;
     }
     return made;
 }
