@@ -229,6 +229,9 @@ class WhereSomethingIsRefused(unittest.TestCase):
             self.assertEqual(findings[name]["status"], "unknown", name)
             self.assertIn("not readable here", findings[name]["current"])
         self.assertIsNone(facts["after"]["udp"])
+        fix = doctor("--fix", before=confinement.hide_proc).stdout
+        self.assertIn("# - net.core.rmem_max\n", fix)
+        self.assertNotIn("Nothing to mend", fix)
 
 
 class ItLeavesEverythingAsItIs(unittest.TestCase):

@@ -94,6 +94,20 @@ TEST(doctor_sysctl_file, WithNothingToMendSaysSoInAComment) {
     EXPECT_THAT(file, HasSubstr("# Nothing to mend"));
 }
 
+TEST(doctor_sysctl_file, WhatCouldNotBeReadIsNamedAndNotCalledWell) {
+    finding unread = at_peace();
+    unread.id = unread.name = "net.core.rmem_max";
+    unread.verdict = verdict::unknown;
+    finding other = at_peace();
+    other.verdict = verdict::unknown;  // no sysctl
+    const std::string file = to_sysctl_file(with({unread, other}));
+    EXPECT_TRUE(settings_in(file).empty());
+    EXPECT_THAT(file, HasSubstr("# - net.core.rmem_max\n"));
+    EXPECT_THAT(file, Not(HasSubstr("Nothing to mend")));
+    EXPECT_THAT(file, Not(HasSubstr("peace")));
+    EXPECT_THAT(to_sysctl_file(with({other})), HasSubstr("Nothing to mend"));
+}
+
 TEST(doctor_sysctl_file, NamesInCommentsWhatIsNoSysctl) {
     const std::string file = to_sysctl_file(with({warned("bad")}));
     EXPECT_TRUE(settings_in(file).empty());

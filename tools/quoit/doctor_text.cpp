@@ -82,6 +82,13 @@ bool is_less(std::string_view left, std::string_view right) {
     return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
+// Those that a file for /etc/sysctl.d could hold.
+bool is_sysctl(const finding& one) {
+    return one.id.starts_with("net.") || one.id.starts_with("kernel.");
+}
+
+std::string listed(std::string_view text) { return "# - " + wrapped(text, "#", 4, 3) + "\n"; }
+
 std::string commented(std::string_view text) { return "# " + wrapped(text, "# ", 2, 0) + "\n"; }
 
 }  // namespace
@@ -131,8 +138,16 @@ std::string to_sysctl_file(const doctor_result& result) {
         text += fmt::format("{} = {}\n", kept->first, kept->second);
         settings.erase(kept);
     }
-    if (std::ranges::none_of(result.findings,
-                             [](const finding& one) { return one.setting.has_value(); })) {
+    const auto is_unread = [](const finding& one) {
+        return is_sysctl(one) && one.verdict == verdict::unknown;
+    };
+    if (std::ranges::any_of(result.findings, is_unread)) {
+        text += "\n# Not readable here, so neither well nor mended:\n";
+        for (const finding& one : result.findings) {
+            if (is_unread(one)) text += listed(one.name);
+        }
+    } else if (std::ranges::none_of(result.findings,
+                                    [](const finding& one) { return one.setting.has_value(); })) {
         text += "\n# Nothing to mend: no sysctl is too small.\n";
     }
     if (!has_others) return text;
@@ -141,7 +156,7 @@ std::string to_sysctl_file(const doctor_result& result) {
         if (one.setting || (one.verdict != verdict::warn && one.verdict != verdict::fail)) continue;
         const std::string words = fmt::format("{}: {}{}", one.name, one.current,
                                               one.remedy.empty() ? "" : "; " + one.remedy);
-        text += "# - " + wrapped(words, "#", 4, 3) + "\n";
+        text += listed(words);
     }
     return text;
 }
