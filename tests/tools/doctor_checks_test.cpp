@@ -281,6 +281,9 @@ TEST(doctor_checks, AFilterIsToBlameOnlyIfTheSelfTestSaysSo) {
     facts = refused(backend::automatic, "kernel.io_uring_disabled is 2", "sysctl");
     facts.status.seccomp_mode = 2;
     EXPECT_EQ(found(facts, "seccomp").verdict, verdict::ok);
+    facts.io_uring.features.front().state = feature_state::untried;
+    facts.io_uring.features.front().cause = "the self-test has no UNIX socket pair to try it with";
+    EXPECT_EQ(found(facts, "seccomp").verdict, verdict::unknown);
 }
 
 TEST(doctor_checks, OffloadThatIsMissingIsAWarningAndThatCouldNotBeTriedUnknown) {

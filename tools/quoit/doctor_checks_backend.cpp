@@ -247,7 +247,11 @@ finding check_seccomp(const machine_facts& facts) {
     }
     // The words of the self-test say whether a filter is the cause, or may be.
     if (!names(*obstacle, "seccomp")) {
-        made.current = "in force, and not why io_uring does not work";
+        // What the self-test could not try may be the filter's doing: it lacked a socket, say.
+        const bool was_tried = obstacle->state == feature_state::missing;
+        if (!was_tried) made.verdict = verdict::unknown;
+        made.current = was_tried ? "in force, and not why io_uring does not work"
+                                 : "in force; whether it allows io_uring was not tried";
         return made;
     }
     made.verdict = lack_of_io_uring(facts.asked);
