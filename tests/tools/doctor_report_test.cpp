@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 namespace quoit::program {
 namespace {
@@ -142,6 +144,18 @@ TEST(doctor_json, NumbersAreNumbersAndUnlimitedIsAWord) {
     EXPECT_EQ(facts["nofile"], 1024);
     EXPECT_EQ(facts["net.ipv4.udp_mem"], (nlohmann::json{1, 2, 3}));
     EXPECT_EQ(facts["after"]["softnet"][0]["dropped"], 2);
+}
+
+TEST(doctor_json, AnErrnoIsTheSystemsAndNotACodeOfQuoits) {
+    doctor_result result;
+    result.facts.io_uring.features = {
+        {.id = "a", .name = "a", .since = "1", .code = {EPERM, std::system_category()}},
+        {.id = "b", .name = "b", .since = "1", .code = make_error_code(errc::timed_out)},
+        {.id = "c", .name = "c", .since = "1"}};
+    const auto features = nlohmann::json::parse(to_json(result))["facts"]["io_uring"];
+    EXPECT_EQ(features[0]["errno"], EPERM);
+    EXPECT_EQ(features[1]["errno"], nullptr);
+    EXPECT_EQ(features[2]["errno"], nullptr);
 }
 
 TEST(doctor_json, ATextThatIsNoUtf8IsReplacedAndNotThrown) {

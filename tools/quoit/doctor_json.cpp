@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <system_error>
 
 #include <nlohmann/json.hpp>
 
@@ -27,13 +28,18 @@ json limit(const std::optional<std::uint64_t>& value) {
     return value == unlimited ? json("unlimited") : or_null(value);
 }
 
+// A code of quoit's own is no errno.
+json errno_of(const std::error_code& code) {
+    return code && code.category() == std::system_category() ? json(code.value()) : json(nullptr);
+}
+
 json json_of(const feature& one) {
     return {{"id", one.id},
             {"name", one.name},
             {"since", one.since},
             {"required", one.is_required},
             {"state", to_string(one.state)},
-            {"errno", one.code ? json(one.code.value()) : json(nullptr)},
+            {"errno", errno_of(one.code)},
             {"cause", or_null(one.cause)},
             {"remedy", or_null(one.remedy)}};
 }
