@@ -85,10 +85,10 @@ finding check_cpus(const machine_facts& facts) {
         "Worker threads and the loop take turns on one CPU. busy_poll with workers sleeps "
         "instead of spinning; without workers it spins, and takes the CPU from all else.";
     if (facts.cpus_online.value_or(1) > 1) {
-        made.remedy = fmt::format(
-            "taskset -a -c -p 0-{} PID, CPUAffinity= in the unit, docker run "
-            "--cpuset-cpus",
-            *facts.cpus_online - 1);
+        // The file has them as taskset takes them, with the holes there may be.
+        made.remedy =
+            "taskset -a -c -p $(cat /sys/devices/system/cpu/online) PID, CPUAffinity= in the "
+            "unit, docker run --cpuset-cpus";
     }
     return made;
 }
