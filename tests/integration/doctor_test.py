@@ -101,7 +101,9 @@ class OnThisMachine(unittest.TestCase):
         self.assertEqual(json.loads(doctor("--json", "-").stdout)["program"], "quoit doctor")
 
     def test_what_is_wrong_on_the_command_line_is_one_line(self):
-        for arguments, word in ((["--wait", "0s"], "0s"), (["--wait", "2h"], "2h"),
+        for arguments, word in ((["--wait", "0s"], '"0s": expected a duration from 1us to 1h'),
+                                (["--wait", "2h"], '"2h": expected a duration from 1us to 1h'),
+                                (["--json", "one", "two"], "two"),
                                 (["--backend", "kqueue"], "kqueue"), (["--fix", "--json"], "--fix"),
                                 (["--nonsense"], "--nonsense")):
             with self.subTest(arguments=arguments):

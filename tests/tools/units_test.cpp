@@ -32,6 +32,9 @@ TEST(units, ADurationOutOfRangeIsRefusedAndNotClamped) {
     EXPECT_FALSE(parse_duration("0.5us"));
     EXPECT_TRUE(parse_duration("1us"));
     EXPECT_TRUE(parse_duration("1000h"));
+    EXPECT_TRUE(parse_duration("1h", std::chrono::hours(1)));
+    EXPECT_EQ(parse_duration("61m", std::chrono::hours(1)).error(),
+              "\"61m\": expected a duration from 1us to 1h");
     EXPECT_FALSE(parse_duration("1001h"));
     EXPECT_FALSE(parse_duration("99999999999999999999999999999999h"));
 }

@@ -335,10 +335,7 @@ doctor_command doctor_command_of(const raw_doctor_options& raw) {
     constexpr auto wait_max = std::chrono::hours(1);
     doctor_command asked;
     asked.settings.backend = backend_of(raw.backend);
-    asked.settings.wait = value_of("--wait", parse_duration(raw.wait));
-    if (asked.settings.wait > wait_max) {
-        throw usage_error("--wait " + program::quoted(raw.wait) + ": expected at most 1h");
-    }
+    asked.settings.wait = value_of("--wait", parse_duration(raw.wait, wait_max));
     if (raw.wants_json) asked.json = raw.json.empty() ? "-" : raw.json;
     asked.wants_fix = raw.wants_fix;
     return asked;
@@ -488,6 +485,7 @@ CLI::App* add_doctor(CLI::App& app, raw_doctor_options& raw) {
                                       "Write it as JSON; without FILE in place of the report")
                                   ->type_name("[FILE]")
                                   ->expected(0, 1)
+                                  ->allow_extra_args(false)
                                   ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     doctor->add_flag("--fix", raw.wants_fix, "Print a sysctl.d file that mends what sysctls can")
         ->excludes(json);

@@ -68,9 +68,9 @@ std::string three_digits(double value) {
 
 }  // namespace
 
-parsed<std::chrono::nanoseconds> parse_duration(std::string_view text) {
+parsed<std::chrono::nanoseconds> parse_duration(std::string_view text, std::chrono::hours max) {
     constexpr double duration_min_ns = 1e3;
-    constexpr double duration_max_ns = 1000 * 3600e9;
+    const double duration_max_ns = std::chrono::duration<double, std::nano>(max).count();
     const auto value = parse_quantity(text, duration_units);
     if (!value) {
         return std::unexpected(quoted(text) +
@@ -78,7 +78,8 @@ parsed<std::chrono::nanoseconds> parse_duration(std::string_view text) {
                                "250ms or 5s");
     }
     if (*value < duration_min_ns || *value > duration_max_ns) {
-        return std::unexpected(quoted(text) + ": expected a duration from 1us to 1000h");
+        return std::unexpected(
+            fmt::format("{}: expected a duration from 1us to {}h", quoted(text), max.count()));
     }
     return std::chrono::nanoseconds(std::llround(*value));
 }

@@ -26,8 +26,9 @@ namespace quoit::program {
 template <class T>
 using parsed = std::expected<T, std::string>;
 
-/// From 1 us to 1000 h.
-[[nodiscard]] parsed<std::chrono::nanoseconds> parse_duration(std::string_view text);
+/// From 1 us to `max`.
+[[nodiscard]] parsed<std::chrono::nanoseconds> parse_duration(
+    std::string_view text, std::chrono::hours max = std::chrono::hours(1000));
 
 /// Per second, from 1 to 100M.
 [[nodiscard]] parsed<double> parse_rate(std::string_view text);
