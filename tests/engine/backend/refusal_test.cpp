@@ -80,6 +80,11 @@ TEST(refusal, MemoryIsTheLimitsFaultOnlyIfItCounts) {
         explained(io_uring_step::ring, ENOMEM, {.may_lock = true, .memlock = 65'536});
     EXPECT_EQ(exempt.cause, "the kernel has no memory for it");
     EXPECT_EQ(explained(io_uring_step::ring, ENOMEM, {.may_lock = false}).cause, exempt.cause);
+    // Pools, sockets and the eventfd lock nothing.
+    const auto beside =
+        explained(io_uring_step::resources, ENOMEM, {.may_lock = false, .memlock = 65'536});
+    EXPECT_EQ(beside.cause, exempt.cause);
+    EXPECT_EQ(beside.remedy, "");
 }
 
 TEST(refusal, DescriptorsThatRanOutAreTheProcesssOrTheMachines) {

@@ -60,8 +60,10 @@ explanation explain_permission(io_uring_step step, std::error_code code,
     return {"a security module (SELinux, AppArmor) refuses " + call, "allow it in its policy"};
 }
 
-explanation explain_memory(const process_facts& facts) {
-    if (facts.memlock && !facts.may_lock.value_or(false)) {
+explanation explain_memory(io_uring_step step, const process_facts& facts) {
+    // What is locked is the ring's and its buffers'.
+    const bool may_be_limit = step != io_uring_step::resources;
+    if (may_be_limit && facts.memlock && !facts.may_lock.value_or(false)) {
         return {"RLIMIT_MEMLOCK is " + std::to_string(*facts.memlock / 1024) +
                     " KiB, for all processes of this user together",
                 "raise it (`ulimit -l`, LimitMEMLOCK=)"};
@@ -103,7 +105,7 @@ explanation explain_unknown_to_kernel(io_uring_step step, const process_facts& f
             return {kernel + "lacks synchronous cancels" + or_filter, "Linux 6.0 has them"};
         case io_uring_step::receiving:
             return {kernel + "lacks multishot receives" + or_filter, "Linux 6.0 has them"};
-        default: return {kernel + "lacks what quoit asks of it" + or_filter, "Linux 6.1 has it"};
+        default: return {kernel + "lacks what quoit asks of it" + or_filter, "Linux 6.0 has it"};
     }
 }
 
@@ -161,7 +163,7 @@ process_facts read_process_facts() {
 }
 
 explanation explain(io_uring_step step, std::error_code code, const process_facts& facts) {
-    if (code == std::errc::not_enough_memory) return explain_memory(facts);
+    if (code == std::errc::not_enough_memory) return explain_memory(step, facts);
     if (code == std::errc::too_many_files_open ||
         code == std::errc::too_many_files_open_in_system) {
         return explain_descriptors(code, facts);
