@@ -198,9 +198,13 @@ class WhereSomethingIsRefused(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertLessEqual({"FAIL backend", "WARN nofile"}, troubles(findings))
         self.assertIn(findings["offload.segmentation"]["status"], ("OK", "unknown"))
-        self.assertEqual(findings["loopback"]["status"],
-                         findings["offload.segmentation"]["status"], "nothing was sent over it")
         self.assertIn("Too many open files", findings["backend"]["why"])
+
+    def test_all_descriptors_but_one(self):
+        _, findings, facts = examined(before=confinement.limit_descriptors(4))
+        self.assertIs(facts["offload"]["loopback_is_down"], False)
+        for name in ("offload.segmentation", "offload.coalescing", "loopback"):
+            self.assertEqual(findings[name]["status"], "unknown", "nothing was sent over it")
 
     def test_all_cpus_but_one(self):
         one = min(os.sched_getaffinity(0))
