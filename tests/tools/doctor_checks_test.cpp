@@ -207,6 +207,10 @@ TEST(doctor_checks, ABuildWithoutIoUringIsNotTheKernelsFault) {
     facts.io_uring_disabled = 2;
     facts.memlock = 0;
     EXPECT_EQ(not_ok(facts), (ids{"WARN quoit", "WARN backend"}));
+    for (const finding& one : check(facts)) {
+        EXPECT_EQ(one.setting, std::nullopt) << one.id;
+        EXPECT_THAT(one.remedy, Not(HasSubstr("ulimit"))) << one.id;
+    }
     facts.asked = backend::epoll;
     EXPECT_EQ(not_ok(facts), ids{});
 }
