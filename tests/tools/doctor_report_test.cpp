@@ -52,11 +52,11 @@ TEST(doctor_text, WhatIsToBeMendedComesFirstAndTheWorstBeforeTheRest) {
     EXPECT_THAT(text, HasSubstr("      mend    do something\n"));
 }
 
-TEST(doctor_text, NoLineIsLongerThanAScreenOfAHundredColumns) {
+TEST(doctor_text, NoLineIsLongerThanAScreenOfEightyColumns) {
     std::istringstream text(to_text(with({warned("bad"), at_peace()})) +
                             to_sysctl_file(with({warned("bad", sysctl_setting{"a.b", "1"})})));
     for (std::string line; std::getline(text, line);)
-        EXPECT_LE(line.size(), 100U) << line;
+        EXPECT_LE(line.size(), 80U) << line;
 }
 
 TEST(doctor_text, TheFileIsOfferedOnlyIfItWouldHoldSomething) {

@@ -29,7 +29,7 @@ struct doctor_result {
 
 [[nodiscard]] doctor_result run_doctor(const doctor_settings& settings);
 
-/// What is to be mended first, then everything, in at most 100 columns. Ends with a newline.
+/// What is to be mended first, then everything; wrapped at 80 columns. Ends with a newline.
 [[nodiscard]] std::string to_text(const doctor_result& result);
 
 /// An object: program, version, counts, findings, facts. What is not known is null.

@@ -17,7 +17,7 @@ namespace quoit::program {
 
 namespace {
 
-constexpr std::size_t width = 96;
+constexpr std::size_t width = 80;
 constexpr std::size_t indent = 6;
 constexpr std::size_t name_width = 46;
 
@@ -72,7 +72,7 @@ std::string summary(const doctor_result& result) {
     const auto& chosen = result.facts.chosen;
     return fmt::format("quoit {} {}: {} FAIL, {} WARN, {} OK, {} unknown\n", version_string,
                        chosen ? fmt::format("runs on {} here", to_string(chosen->backend))
-                              : "does not run here as it was asked to",
+                              : "does not run here as asked",
                        count(verdict::fail), count(verdict::warn), count(verdict::ok),
                        count(verdict::unknown));
 }
