@@ -108,14 +108,30 @@ def raise_loopback():
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, wanted)
 
 
-def hide_proc():
-    """Into a mount namespace of its own, where /proc is empty."""
+def mount_empty(where):
+    """In a mount namespace of its own."""
     if libc.unshare(CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
-    for what, where, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE),
-                                     (b"none", b"/proc", b"tmpfs", 0)):
-        if libc.mount(what, where, kind, ctypes.c_ulong(flags), None) != 0:
+    for what, here, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE),
+                                    (b"none", where, b"tmpfs", 0)):
+        if libc.mount(what, here, kind, ctypes.c_ulong(flags), None) != 0:
             raise OSError(ctypes.get_errno(), "mount")
+
+
+def hide_proc():
+    """Into a mount namespace of its own, where /proc is empty."""
+    mount_empty(b"/proc")
+
+
+def show_cgroups(**texts):
+    """Into a mount namespace of its own, where /sys/fs/cgroup has these files and no others; of
+    their names' dots the first is given as an underscore: cpu_max."""
+    def install():
+        mount_empty(b"/sys/fs/cgroup")
+        for name, text in texts.items():
+            with open("/sys/fs/cgroup/" + name.replace("_", ".", 1), "w", encoding="ascii") as file:
+                file.write(text)
+    return install
 
 
 def why_not(installer):

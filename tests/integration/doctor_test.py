@@ -213,6 +213,24 @@ class WhereSomethingIsRefused(unittest.TestCase):
         self.assertEqual(findings["cpus"]["status"], "WARN")
         self.assertEqual("taskset" in findings["cpus"]["remedy"], os.cpu_count() > 1)
 
+    def test_cpu_quotas(self):
+        need(self, confinement.show_cgroups())
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            if "0::/" not in file.read():
+                self.skipTest("there is no unified hierarchy of cgroups")
+        root = {"cgroup_controllers": "cpuset cpu io\n"}
+        for texts, quota, status in (
+                ({}, None, "unknown"), (root, "unlimited", "OK"),
+                ({"cgroup_controllers": "cpuset io\n"}, None, "unknown"),
+                # A container's root: what limits it may be above.
+                ({**root, "cgroup_type": "domain\n"}, None, "unknown"),
+                ({**root, "cpu_max": "50000 100000\n"}, 0.5, "WARN"),
+                ({**root, "cpu_max": "max 100000\n"}, "unlimited", "OK")):
+            with self.subTest(texts=texts):
+                _, findings, facts = examined(before=confinement.show_cgroups(**texts))
+                self.assertEqual((facts["cpu_quota"], findings["cpu_quota"]["status"]),
+                                 (quota, status))
+
     def test_loopback(self):
         need(self, confinement.leave_network)
         code, findings, facts = examined(before=confinement.leave_network)

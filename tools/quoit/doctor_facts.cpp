@@ -64,8 +64,21 @@ std::optional<unsigned> allowed_cpus() {
     return static_cast<unsigned>(CPU_COUNT(&allowed));
 }
 
-// A limit of any ancestor holds. The root has no cpu.max, and in a container the path may lead
-// nowhere: what the container sees as the root has it then.
+// Whether all of the unified hierarchy can be seen, with its CPU controller. Only its root has no
+// type; what a container sees as the root has one.
+bool are_all_quotas_seen() {
+    const auto has_cpu = [](std::string_view controllers) {
+        std::string words(" ");
+        words += controllers;
+        std::ranges::replace(words, '\n', ' ');
+        return words.find(" cpu ") != std::string::npos;
+    };
+    return parse_file("/sys/fs/cgroup/cgroup.controllers", has_cpu) &&
+           !read_text("/sys/fs/cgroup/cgroup.type");
+}
+
+// A limit of any ancestor holds. Neither the root has a cpu.max nor those for which the controller
+// is off; and in a container the path may lead nowhere: what it sees as the root has it then.
 std::optional<cpu_quota> smallest_quota() {
     const auto path = parse_file("/proc/self/cgroup", parse_cgroup_path);
     if (!path) return std::nullopt;
@@ -79,6 +92,7 @@ std::optional<cpu_quota> smallest_quota() {
         if (here.empty()) break;
         here.resize(here.rfind('/'));
     }
+    if (!found && are_all_quotas_seen()) found.emplace();
     return found;
 }
 
