@@ -56,7 +56,7 @@ std::optional<unsigned> online_cpus() {
     return static_cast<unsigned>(count);
 }
 
-// As port.cpp counts them: what busy polling goes by.
+// As base/allowed_cpus.cpp of the engine counts them: what busy polling goes by.
 std::optional<unsigned> allowed_cpus() {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
