@@ -13,8 +13,8 @@
 
 quoit::task<> echo() {
     auto socket = or_throw(quoit::take_inherited_socket("echo"));
-    // From here on the descriptor is the server's, which closes it.
-    auto server = or_throw(quoit::adopt_udp_server(socket.release(), quoit::ownership::take));
+    // The init system goes on using it: what nobody has read when this ends is for the next one.
+    auto server = or_throw(quoit::adopt_udp_server(socket.get(), quoit::ownership::duplicate));
     std::cout << "listening on " << server.local_address() << std::endl;
     for (;;) {
         auto datagram = co_await server.read({.timeout = std::chrono::seconds(10)});

@@ -129,12 +129,14 @@ void loop_core::run_until_done(spawned& main) {
     end_leftovers();
     // What came meanwhile meant this run, not the next.
     static_cast<void>(take_stop());
+    prepare_to_wait();
 }
 
 void loop_core::run_until_stopped() {
     const scope entered(*this);
     while (!take_stop())
         turn(port::no_deadline);
+    prepare_to_wait();
 }
 
 void loop_core::end_leftovers() {

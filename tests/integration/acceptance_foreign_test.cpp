@@ -507,6 +507,50 @@ TEST_P(foreign, ALoopMayBeRunByItselfInBetween) {
     expect_idle();
 }
 
+// run() ends with a turn of its own: what is left is for whoever waits for the descriptor.
+TEST_P(foreign, WhatIsLeftWhenTheLoopHasRunByItselfIsHeardOf) {
+    bool is_due = false;
+    const auto later = the_loop().call_later(20ms, [&] { is_due = true; });
+    run([]() -> task<> { co_await sleep(1ms); }());
+    EXPECT_TRUE(outer().turn_until([&] { return is_due; }));
+    auto port = or_throw(the_loop().listen_udp({"127.0.0.1", 0}, std::make_shared<echo>()));
+    the_loop().post([] { loop::current().stop(); });
+    the_loop().run();
+    const foreign_socket peer;
+    peer.sendto("hello", port.local_address());
+    EXPECT_TRUE(outer().turn_until([&] { return peer.try_receive().has_value(); }));
+    port.transport().abort();
+    expect_idle();
+}
+
+task<> listen_on_four(std::optional<udp_server>& into) {
+    const std::array<host_port, 4> where{
+        {{"127.0.0.1", 0}, {"127.0.0.2", 0}, {"127.0.0.3", 0}, {"127.0.0.4", 0}}};
+    into = or_throw(co_await start_udp_server(std::span<const host_port>(where)));
+}
+
+// With workers it waits for them, and may hear what was meant for the descriptor: of 13 to 75
+// times once.
+TEST_P(foreign, WhatIsDestroyedBetweenTwoPollsDeafensNobody) {
+    loop one = or_throw(loop::create({.backend = GetParam().backend,
+                                      .worker_count = GetParam().worker_count * 4,
+                                      .log = [](log_level, std::string_view) noexcept {}}));
+    somebody_elses_loop outside;
+    outside.add(one);
+    const int rounds = GetParam().worker_count == 0 ? 1 : 60;
+    for (int i = 0; i < rounds; ++i) {
+        std::optional<udp_server> server;
+        const auto opening = one.spawn(listen_on_four(server));
+        one.poll();
+        ASSERT_TRUE(outside.turn_until([&] { return opening.is_done(); }));
+        ASSERT_TRUE(outside.comes_to_rest());
+        bool is_posted = false;
+        std::jthread([&] { one.post([&] { is_posted = true; }); }).join();
+        server.reset();
+        ASSERT_TRUE(outside.turn_until([&] { return is_posted; })) << i;
+    }
+}
+
 TEST_P(foreign, ALoopThatWouldSpinSleepsInSomebodyElsesLoop) {
     auto made = loop::create({.backend = GetParam().backend,
                               .worker_count = GetParam().worker_count,

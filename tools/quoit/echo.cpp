@@ -95,7 +95,8 @@ task<udp_server> open(const echo_settings& settings, udp_options options) {
     if (settings.inherited.empty()) {
         opened = co_await start_udp_server(host_port(settings.bind), options);
     } else if (auto socket = take_inherited_socket(settings.inherited)) {
-        opened = adopt_udp_server(socket->release(), ownership::take, options);
+        options.receive_buffer_size = 0;  // its unit's: systemd may exceed rmem_max, this may not
+        opened = adopt_udp_server(socket->get(), ownership::duplicate, options);
     } else {
         opened = std::unexpected(socket.error());
     }

@@ -17,8 +17,9 @@
 //
 //   epoll_event watch{.events = EPOLLIN, .data = {.fd = loop.descriptor()}};
 //   epoll_ctl(set, EPOLL_CTL_ADD, loop.descriptor(), &watch);
-//   while (epoll_wait(set, &watch, 1, -1) >= 0)
-//       if (watch.data.fd == loop.descriptor()) loop.poll();
+//   for (;;)                                               // a signal that is handled is EINTR
+//       if (epoll_wait(set, &watch, 1, -1) == 1 && watch.data.fd == loop.descriptor())
+//           loop.poll();
 //
 // loop_options::cpu pins the thread that first turns the loop, by run() or poll(), and does so for
 // good: the thread stays on that CPU after run() has returned and after the loop is gone.
@@ -93,8 +94,9 @@ class loop {
     /// For a loop that is not quoit's: one descriptor, to be watched for readability
     /// (level-triggered). It is readable when poll() has something to do: something arrived, was
     /// posted or signalled, a timer is due, a task is ready; and from the start, so that there is a
-    /// first poll(). What this thread does to the loop between two polls (spawn, timers, sends,
-    /// datagrams given back) waits for the next one: call it, or do such things from post().
+    /// first poll(). What this thread does to the loop between two polls (opening, closing,
+    /// spawn, timers, sends, datagrams given back) waits for the next one: call it, or do such
+    /// things from post().
     ///
     /// The loop's to close: stop watching it before the loop is gone. Made by the first call. From
     /// then on waiting::busy_poll does not spin on this thread. Throws std::system_error when there

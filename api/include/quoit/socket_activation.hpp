@@ -6,7 +6,11 @@
 //   quoit::task<> serve() {
 //       auto socket = or_throw(quoit::take_inherited_socket("echo"));   // FileDescriptorName=echo
 //       auto server = or_throw(
-//           quoit::adopt_udp_server(socket.release(), quoit::ownership::take));
+//           quoit::adopt_udp_server(socket.get(), quoit::ownership::duplicate));
+//
+// The socket stays the init system's, which will start the next instance with it: duplicate it.
+// With ownership::take closing would empty it, as of a socket that nobody else has, and with that
+// throw away what the next one should find.
 //
 // The protocol: LISTEN_PID is the process they are for, LISTEN_FDS how many there are, from
 // descriptor 3 on, LISTEN_FDNAMES their names, with colons between. A name that is missing or empty
@@ -17,8 +21,9 @@
 // not handed out here.
 // Threads: any; but nobody may change the environment (setenv(3), putenv(3)) meanwhile. The
 // variables are read by the first call, which belongs before the program opens sockets of its own:
-// a count that is too high would take in those. They are left in the environment: children have
-// other process numbers and do not mistake them for their own.
+// a count that is too high would take in those. They are left in the environment: a child that
+// is forked has another process number and does not mistake them for its own. A program that
+// executes itself anew keeps its number: it unsets them before.
 // Errors: errc::invalid_option for variables that are malformed, with words that name the variable;
 // the kernel's (EBADF) for a descriptor that is not open. Then nothing is handed out.
 // Source: sd_listen_fds(3), systemd.socket(5).

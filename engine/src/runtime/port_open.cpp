@@ -233,6 +233,8 @@ void port::implementation::wait_for_workers_until(const std::function<bool()>& i
         drain_workers();
     }
     if (was_woken) is_woken_.store(true, std::memory_order_release);
+    // The eventfd may have been cleared here of what was meant for whoever waits for descriptor().
+    if (watched_) watched_->wait_until(at_once);
 }
 
 // A closing socket stays attached, unread, until the kernel has taken what is queued.

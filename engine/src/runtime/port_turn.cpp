@@ -116,7 +116,7 @@ void port::implementation::speak_to_workers() {
 }
 
 void port::implementation::wait_threaded(clock::time_point deadline) {
-    waker_->parking.cancel();  // prepare_to_wait() may have left it published
+    if (watched_) waker_->parking.cancel();  // prepare_to_wait() may have left it published
     speak_to_workers();
     const auto is_over = [&] {
         return arrived_ > 0 || has_news() || take_wake() || deadline == at_once ||

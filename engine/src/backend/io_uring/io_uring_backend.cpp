@@ -420,9 +420,11 @@ void io_uring_backend::turn(steady_time deadline, event_sink& sink) {
 // of another (ring::signal_to()).
 status io_uring_backend::join(waiting_set& set) {
     if (!announcer_) {
-        file_descriptor made(system::event_open());
-        if (!made)
-            return failure(std::make_error_code(std::errc::too_many_files_open), "join a set");
+        const int opened = system::event_open();
+        if (opened < 0) {
+            return failure(std::error_code(-opened, std::system_category()), "create an eventfd");
+        }
+        file_descriptor made(opened);
         if (const int error = ring_->signal_to(made.get()); error < 0) {
             return failure(std::error_code(-error, std::system_category()), "register an eventfd");
         }
