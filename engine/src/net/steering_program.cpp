@@ -48,9 +48,9 @@ int steering_program::attach_to(int socket) const noexcept {
                               sizeof program);
 }
 
-void steering_program::detach_from(int socket) noexcept {
+int steering_program::detach_from(int socket) noexcept {
     const int unused = 0;
-    (void)system::set_option(socket, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
+    return system::set_option(socket, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);
 }
 
 }  // namespace quoit::detail

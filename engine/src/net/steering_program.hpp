@@ -35,8 +35,9 @@ class steering_program {
     [[nodiscard]] static steering_program random(std::size_t size);
 
     [[nodiscard]] int attach_to(int socket) const noexcept;
-    /// The group is steered by the flow's hash again. Since Linux 5.3.
-    static void detach_from(int socket) noexcept;
+    /// The group is steered by the flow's hash again, whoever attached a program. Since Linux 5.3
+    /// (-ENOPROTOOPT before). -ENOENT: there was none.
+    static int detach_from(int socket) noexcept;
 
   private:
     void return_modulo(std::size_t size);

@@ -120,10 +120,13 @@ result<udp_socket> udp_socket::listen(const address& where, const udp_options& o
 result<udp_socket> udp_socket::listen_first(const address& where, const udp_options& options) {
     udp_options alone = options;
     alone.reuse_port = false;
+    alone.reuse_address = false;
     auto made = listen(where, alone);
     if (made) {
-        const int error = set_int(made->descriptor(), SOL_SOCKET, SO_REUSEPORT, 1);
-        if (error < 0) return system_failure(error, "listen", where);
+        option_setter socket(made->descriptor());
+        socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
+        if (options.reuse_address) socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
+        if (socket.error() < 0) return system_failure(socket.error(), "listen", where);
     } else if (made.error() == std::errc::address_in_use && options.reuse_port &&
                where.port() != 0) {
         made = listen_for(where, options, std::chrono::milliseconds(0));
@@ -215,6 +218,7 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
     if (is_shared_) {
         counted.kernel_drops = kernel_drops();
         fd_.reset();
+        counted_.reset();
         return counted;
     }
     const int filtered = is_unix_ ? system::shut_receiving(descriptor()) : drop_what_arrives();
@@ -248,6 +252,7 @@ udp_socket::drained udp_socket::drain_and_close() noexcept {
                                  sizeof unused);
     }
     fd_.reset();
+    counted_.reset();
     return counted;
 }
 

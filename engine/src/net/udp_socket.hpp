@@ -22,7 +22,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace quoit::detail {
 
@@ -36,8 +38,8 @@ class udp_socket {
     [[nodiscard]] static result<udp_socket> listen(const address& where,
                                                    const udp_options& options);
     /// The first of several on one port (SO_REUSEPORT, whatever options.reuse_port says). It is
-    /// bound without the option, which it gets afterwards: so that nobody else has the port.
-    /// With reuse_port, one that others share is shared with them; port 0 never is.
+    /// bound without that option and SO_REUSEADDR, which it gets afterwards: so nobody else has the
+    /// port then. With reuse_port, one that others share is shared with them; port 0 never is.
     [[nodiscard]] static result<udp_socket> listen_first(const address& where,
                                                          const udp_options& options);
     /// Connected to `peer`: the kernel lets nobody else in.
@@ -71,6 +73,8 @@ class udp_socket {
     [[nodiscard]] const std::optional<address>& peer() const noexcept { return peer_; }
     /// Of listen_first(): others had the port already.
     [[nodiscard]] bool shares_with_others() const noexcept { return shares_with_others_; }
+    /// Keeps `counter` until it is closed: its use count says whether it is open.
+    void count_with(std::shared_ptr<const void> counter) noexcept { counted_ = std::move(counter); }
     /// UDP_GRO is on: messages may be trains.
     [[nodiscard]] bool has_gro() const noexcept { return has_gro_; }
 
@@ -116,6 +120,7 @@ class udp_socket {
     [[nodiscard]] int drop_what_arrives() noexcept;
 
     file_descriptor fd_;
+    std::shared_ptr<const void> counted_;  // until it is closed
     address local_;
     address bound_;  // what it was bound to; unspecified: the kernel's choice when it connected
     std::optional<address> peer_;

@@ -7,6 +7,7 @@
 #include "runtime/socket_options.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <system_error>
 #include <utility>
 
@@ -17,7 +18,11 @@ namespace {
 using detail::udp_socket;
 using sockets = std::vector<udp_socket>;
 
-result<void> check(const socket_group_options& how) {
+result<void> check(const udp_options& options, const socket_group_options& how) {
+    if (options.listen_multiple) {
+        return failure(errc::invalid_option,
+                       "listen_multiple: each listener gets everything, and a group spreads it");
+    }
     if (how.size == 0 || how.size > socket_group::size_max) {
         return failure(errc::invalid_option, "size of " + std::to_string(how.size));
     }
@@ -25,7 +30,7 @@ result<void> check(const socket_group_options& how) {
         return failure(errc::invalid_option, "cpus of " + std::to_string(how.cpus.size()) +
                                                  " members, of " + std::to_string(how.size));
     }
-    return {};
+    return detail::check(options);
 }
 
 bool shares_with_others(const sockets& opened) {
@@ -50,16 +55,20 @@ result<std::unique_ptr<socket_group::implementation>> socket_group::implementati
         if (!next) return std::unexpected(next.error());
         made->members_.push_back(*std::move(next));
     }
+    for (sockets& member : made->members_) {
+        for (udp_socket& one : member)
+            one.count_with(made->counter_);
+    }
     made->steer(how);
     return made;
 }
 
 void socket_group::implementation::steer(const socket_group_options& how) {
-    if (how.steering == quoit::steering::hash) return;
-    if (is_shared_) {
+    if (is_shared_ && how.steering != quoit::steering::hash) {
         reason_ = "others share the port, and its sockets are numbered together";
-        return;
     }
+    if (is_shared_) detach_what_others_attached();
+    if (is_shared_ || how.steering == quoit::steering::hash) return;
     // The kernel has no group to attach it to yet, and there is nothing to choose.
     if (how.size == 1) {
         steering_ = how.steering;
@@ -74,12 +83,25 @@ void socket_group::implementation::steer(const socket_group_options& how) {
         const int error = program.attach_to(first[i].descriptor());
         if (error == 0) continue;
         while (i-- > 0)
-            detail::steering_program::detach_from(first[i].descriptor());
+            (void)detail::steering_program::detach_from(first[i].descriptor());
         reason_ = "the kernel refuses SO_ATTACH_REUSEPORT_CBPF (Linux 4.5): " +
                   std::system_category().message(-error);
         return;
     }
     steering_ = how.steering;
+}
+
+// A program is the group's, and would leave out those that came after it was made: the others'
+// outlives the socket it was attached to.
+void socket_group::implementation::detach_what_others_attached() {
+    for (const udp_socket& one : members_.front()) {
+        const int error = detail::steering_program::detach_from(one.descriptor());
+        const bool had_none = error == -ENOENT || error == -EINVAL;  // EINVAL: alone at its address
+        if (error == 0 || had_none) continue;
+        reason_ =
+            "others share the port, and a program of theirs could not be detached (Linux 5.3): " +
+            std::system_category().message(-error);
+    }
 }
 
 sockets socket_group::implementation::take(std::size_t member) noexcept {
@@ -105,8 +127,7 @@ socket_group::~socket_group() = default;
 
 result<socket_group> socket_group::open(std::span<const address> where, const udp_options& options,
                                         const socket_group_options& how) {
-    if (auto checked = check(how); !checked) return std::unexpected(checked.error());
-    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    if (auto checked = check(options, how); !checked) return std::unexpected(checked.error());
     auto first =
         detail::listen_on_all(where, options, detail::for_server_socket, udp_socket::listen_first);
     if (!first) return std::unexpected(first.error());
@@ -118,8 +139,7 @@ result<socket_group> socket_group::open(std::span<const address> where, const ud
 result<socket_group> socket_group::open_every_interface(std::uint16_t port_number,
                                                         const udp_options& options,
                                                         const socket_group_options& how) {
-    if (auto checked = check(how); !checked) return std::unexpected(checked.error());
-    if (auto checked = detail::check(options); !checked) return std::unexpected(checked.error());
+    if (auto checked = check(options, how); !checked) return std::unexpected(checked.error());
     udp_options wanted = options;
     // The number chosen for one family may be shared by others in the second: then another.
     if (port_number == 0) wanted.reuse_port = false;
@@ -142,6 +162,7 @@ const std::string& socket_group::steering_reason() const noexcept {
 bool socket_group::is_shared_with_others() const noexcept {
     return implementation_->is_shared_with_others();
 }
+bool socket_group::is_open() const noexcept { return implementation_->is_open(); }
 bool socket_group::is_taken(std::size_t member) const noexcept {
     return implementation_->is_taken(member);
 }

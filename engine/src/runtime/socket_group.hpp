@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ class socket_group::implementation {
     [[nodiscard]] const std::string& steering_reason() const noexcept { return reason_; }
     [[nodiscard]] bool is_shared_with_others() const noexcept { return is_shared_; }
 
+    [[nodiscard]] bool is_open() const noexcept { return counter_.use_count() > 1; }
     [[nodiscard]] bool is_taken(std::size_t member) const noexcept {
         return members_[member].empty();
     }
@@ -37,12 +39,14 @@ class socket_group::implementation {
     std::uint64_t close(std::size_t member) noexcept;
 
   private:
-    explicit implementation(const udp_options& options) noexcept : options_(options) {}
+    explicit implementation(const udp_options& options) : options_(options) {}
     void steer(const socket_group_options& how);
+    void detach_what_others_attached();
 
     udp_options options_;
     std::vector<address> locals_;
-    std::vector<sockets> members_;  // empty: taken
+    std::vector<sockets> members_;                                    // empty: taken
+    std::shared_ptr<const void> counter_ = std::make_shared<char>();  // each open socket has it too
     quoit::steering steering_ = quoit::steering::hash;
     std::string reason_;
     bool is_shared_ = false;
