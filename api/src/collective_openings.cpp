@@ -24,41 +24,84 @@ std::string joined(std::span<const address> addresses) {
 
 }  // namespace
 
-loop_core::group_place find_group_place(const loop_core& of, const udp_options& options) noexcept {
-    const bool is_collective = options.reuse_port && !options.listen_multiple;
-    return is_collective ? of.in_group : loop_core::group_place();
+// Lines that are written when this ends: declared before a lock, after it.
+class collective_openings::late_log {
+  public:
+    explicit late_log(log_function log) noexcept : log_(log) {}
+    late_log(const late_log&) = delete;
+    late_log& operator=(const late_log&) = delete;
+    ~late_log() {
+        for (const auto& [level, words] : lines_)
+            log_(level, words);
+    }
+    void add(log_level level, std::string words) { lines_.emplace_back(level, std::move(words)); }
+
+  private:
+    log_function log_;
+    std::vector<std::pair<log_level, std::string>> lines_;
+};
+
+collective_openings::claim claim_opening(const loop_core& of, const udp_options& options) {
+    const bool is_collective =
+        of.in_group.openings != nullptr && options.reuse_port && !options.listen_multiple;
+    return is_collective ? collective_openings::claim(*of.in_group.openings, of.in_group.core)
+                         : collective_openings::claim();
 }
 
 collective_openings::collective_openings(std::vector<int> cpus, steering wanted, log_function log)
     : cpus_(std::move(cpus)), wanted_(wanted), now_(wanted), numbers_(cpus_.size()),
       has_left_(cpus_.size()), log_(log) {}
 
-std::uint64_t collective_openings::next_number(std::size_t core) {
-    const std::scoped_lock lock(mutex_);
-    return numbers_[core]++;
+collective_openings::claim::claim(collective_openings& of, std::size_t core)
+    : of_(&of), core_(core) {
+    const std::scoped_lock lock(of.mutex_);
+    number_ = of.numbers_[core]++;
 }
 
-result<endpoint_id> collective_openings::open(port& on, std::size_t core, std::uint64_t number,
-                                              std::string_view what, bind_function bind) {
-    const std::scoped_lock lock(mutex_);
-    const result<opening*> found = find_or_bind(core, number, what, bind);
+collective_openings::claim::~claim() {
+    if (of_ != nullptr) of_->give_up(core_, number_);
+}
+
+result<endpoint_id> collective_openings::claim::open(port& on, std::string_view what,
+                                                     std::span<const address> where,
+                                                     bind_function bind) {
+    late_log log(of_->log_);
+    const std::scoped_lock lock(of_->mutex_);
+    if (of_->has_left_[core_]) return failure(errc::closed, std::string(what));
+    const result<opening*> found = of_->find(core_, number_, what);
     if (!found) return std::unexpected(found.error());
     opening& one = **found;
-    one.has_come[core] = true;
+    if (one.what.empty()) {
+        if (of_->is_open_already(where)) {
+            return failure(errc::invalid_option,
+                           std::string(what) +
+                               ": cores of this group have it open; it can be opened again when "
+                               "all of them have closed it");
+        }
+        of_->bind_all(one, core_, what, bind, log);
+    } else if (one.what != what) {
+        of_->close_member(one, core_, log);
+        return failure(errc::invalid_option,
+                       std::string(what) +
+                           ": the cores of a group open the same places in the same order, and "
+                           "core " +
+                           std::to_string(one.opened_by) + " began to " + one.what + " here");
+    }
     result<endpoint_id> opened = failure(errc::closed);
     if (one.sockets) {
-        opened = on.open(*one.sockets, core);
+        opened = on.open(*one.sockets, one.members[core_]);
+        if (!opened) of_->close_member(one, core_, log);
     } else {
-        opened = std::unexpected(one.sockets.error());
+        opened = std::unexpected(*one.failed);
     }
-    forget_finished();
+    one.has_come[core_] = true;
+    of_->forget_finished();
     return opened;
 }
 
-result<collective_openings::opening*> collective_openings::find_or_bind(std::size_t core,
-                                                                        std::uint64_t number,
-                                                                        std::string_view what,
-                                                                        bind_function& bind) {
+result<collective_openings::opening*> collective_openings::find(std::size_t core,
+                                                                std::uint64_t number,
+                                                                std::string_view what) {
     // Those before the first are finished, so this core has been there already.
     const std::uint64_t index = number - first_number_;
     if (index >= openings_max) {
@@ -66,72 +109,107 @@ result<collective_openings::opening*> collective_openings::find_or_bind(std::siz
                                                  " is " + std::to_string(openings_max) +
                                                  " openings ahead of another core of its group");
     }
-    if (openings_.size() <= index) openings_.resize(index + 1);
-    std::unique_ptr<opening>& one = openings_[index];
-    if (!one) {
-        auto made = std::make_unique<opening>(opening{.what = std::string(what),
-                                                      .opened_by = core,
-                                                      .sockets = failure(errc::closed),
-                                                      .has_come = std::vector<bool>(cpus_.size())});
-        made->sockets = bind({.size = cpus_.size(), .steering = wanted_, .cpus = cpus_});
-        one = std::move(made);
-        if (one->sockets) tell_how_it_is(*one);
-        for (std::size_t left = 0; left < cpus_.size(); ++left) {
-            if (has_left_[left]) close_member(*one, left);
-        }
-    } else if (one->what != what) {
-        close_member(*one, core);
-        return failure(errc::invalid_option,
-                       std::string(what) +
-                           ": the cores of a group open the same places in the same order, and "
-                           "core " +
-                           std::to_string(one->opened_by) + " began to " + one->what + " here");
-    }
-    return one.get();
+    while (openings_.size() <= index)
+        openings_.emplace_back().has_come = has_left_;
+    return &openings_[index];
 }
 
-void collective_openings::tell_how_it_is(const opening& made) {
-    now_ = made.sockets->steering();
-    reason_ = made.sockets->steering_reason();
+void collective_openings::bind_all(opening& one, std::size_t core, std::string_view what,
+                                   bind_function& bind, late_log& log) {
+    std::vector<int> cpus;
+    std::vector<std::size_t> members(cpus_.size());
+    for (std::size_t i = 0; i < cpus_.size(); ++i) {
+        if (one.has_come[i]) continue;
+        members[i] = cpus.size();
+        cpus.push_back(cpus_[i]);
+    }
+    auto made = bind({.size = cpus.size(), .steering = wanted_, .cpus = cpus});
+    if (made) {
+        tell_how_it_is(*made, log);
+        one.sockets = std::make_shared<socket_group>(*std::move(made));
+        bound_.push_back(one.sockets);
+    } else {
+        one.failed = made.error();
+    }
+    one.what = what;
+    one.opened_by = core;
+    one.members = std::move(members);
+}
+
+// Its sockets would be shared with those the other cores have, and half of them read by nobody.
+bool collective_openings::is_open_already(std::span<const address> where) {
+    std::erase_if(bound_, [](const auto& one) { return !one->is_open(); });
+    return std::ranges::any_of(bound_, [&](const auto& one) {
+        const auto locals = one->local_addresses();
+        return std::ranges::find_first_of(locals, where) != locals.end();
+    });
+}
+
+void collective_openings::tell_how_it_is(const socket_group& made, late_log& log) {
+    now_ = made.steering();
+    reason_ = made.steering_reason();
     if (!reason_.empty() && !std::exchange(has_logged_reason_, true)) {
-        log_(log_level::warning,
-             "steering by hash instead of " + std::string(to_string(wanted_)) + ": " + reason_);
+        const std::string_view wanted = to_string(wanted_);
+        log.add(log_level::warning,
+                "steering by hash" + (now_ == wanted_ ? "" : " instead of " + std::string(wanted)) +
+                    ": " + reason_);
     }
-    if (made.sockets->is_shared_with_others()) {
-        log_(log_level::warning,
-             joined(made.sockets->local_addresses()) +
-                 " is shared with sockets of others, who get a part of what arrives");
+    if (made.is_shared_with_others()) {
+        log.add(log_level::warning,
+                joined(made.local_addresses()) +
+                    " is shared with sockets of others, who get a part of what arrives");
     }
+}
+
+// The core's last one is given back: its next try is for the same sockets, which wait. Others of
+// the same core came after it, and it will not come to this one any more.
+void collective_openings::give_up(std::size_t core, std::uint64_t number) noexcept {
+    late_log log(log_);
+    const std::scoped_lock lock(mutex_);
+    if (has_left_[core] || number < first_number_) return;
+    const std::uint64_t index = number - first_number_;
+    if (index < openings_.size() && openings_[index].has_come[core]) return;
+    if (numbers_[core] == number + 1) {
+        numbers_[core] = number;
+        return;
+    }
+    try {
+        if (const auto found = find(core, number, {})) close_member(**found, core, log);
+    } catch (const std::exception&) {
+        // No memory: its sockets stay until its main has ended.
+    }
+    forget_finished();
 }
 
 void collective_openings::forget_finished() noexcept {
-    while (!openings_.empty() && openings_.front() != nullptr &&
-           std::ranges::all_of(openings_.front()->has_come, std::identity())) {
+    while (!openings_.empty() && std::ranges::all_of(openings_.front().has_come, std::identity())) {
         openings_.pop_front();
         ++first_number_;
     }
 }
 
-void collective_openings::close_member(opening& of, std::size_t core) noexcept {
-    of.has_come[core] = true;
-    if (!of.sockets || of.sockets->is_taken(core)) return;
-    const std::uint64_t lost = of.sockets->close(core);
-    try {
-        log_(lost > 0 ? log_level::warning : log_level::info,
-             "core " + std::to_string(core) + " did not open " +
-                 joined(of.sockets->local_addresses()) + ": " + std::to_string(lost) +
-                 " datagrams that came for it are lost");
-    } catch (const std::exception&) {
-        // No memory for words.
+void collective_openings::close_member(opening& of, std::size_t core, late_log& log) noexcept {
+    if (of.sockets && !of.sockets->is_taken(of.members[core])) {
+        const std::uint64_t lost = of.sockets->close(of.members[core]);
+        try {
+            log.add(lost > 0 ? log_level::warning : log_level::info,
+                    "core " + std::to_string(core) + " did not open " +
+                        joined(of.sockets->local_addresses()) + ": " + std::to_string(lost) +
+                        " datagrams that came for it are lost");
+        } catch (const std::exception&) {
+            // No memory for words.
+        }
     }
+    of.has_come[core] = true;
 }
 
 void collective_openings::leave(std::size_t core) noexcept {
+    late_log log(log_);
     const std::scoped_lock lock(mutex_);
-    has_left_[core] = true;
-    for (const std::unique_ptr<opening>& one : openings_) {
-        if (one) close_member(*one, core);
+    for (opening& one : openings_) {
+        if (!one.has_come[core]) close_member(one, core, log);
     }
+    has_left_[core] = true;
     forget_finished();
 }
 

@@ -198,13 +198,12 @@ result<protocol_port> loop::listen_udp(const address& where,
     if (status usable = detail::check(protocol); !usable) return std::unexpected(usable.error());
     port& on = core_->get_port();
     const std::span all(&where, 1);
-    const auto place = detail::find_group_place(*core_, options);
+    auto claimed = detail::claim_opening(*core_, options);
     result<endpoint_id> opened = failure(errc::closed);
-    if (place.openings) {
-        const std::uint64_t number = place.openings->next_number(place.core);
-        opened = place.openings->open(
-            on, place.core, number, "listen " + where.to_string(),
-            [&](const auto& how) { return socket_group::open(all, options, how); });
+    if (claimed) {
+        opened = claimed.open(on, "listen " + where.to_string(), all, [&](const auto& how) {
+            return socket_group::open(all, options, how);
+        });
     } else {
         opened = on.open(all, options);
     }

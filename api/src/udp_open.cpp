@@ -42,6 +42,16 @@ result<socket_group> bind_everywhere(std::uint16_t number, const udp_options& op
     return socket_group::open(std::span(&where, 1), options, how);
 }
 
+// The addresses that will be bound.
+std::vector<address> places_of(const open_request& request, const open_targets& targets,
+                               family of) {
+    if (!request.every_interface()) return targets.all();
+    std::vector<address> all;
+    if (of != family::ipv6) all.emplace_back(ip::v4({}), *request.every_interface());
+    if (of != family::ipv4) all.emplace_back(ip::v6({}), *request.every_interface());
+    return all;
+}
+
 // Opens what was resolved, by `open`; of a name, what this machine has.
 template <class Open>
 auto open_what_is_here(port& on, open_targets& targets, const udp_options& options, Open open) {
@@ -62,8 +72,7 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
     if (request.refusal()) co_return std::unexpected(*request.refusal());
     loop_core& core = current_core();
     port& on = core.get_port();
-    const auto place = find_group_place(core, options);
-    const std::uint64_t number = place.openings ? place.openings->next_number(place.core) : 0;
+    auto claimed = claim_opening(core, options);
     open_targets targets;
     if (!request.every_interface()) {
         result<open_targets> found = co_await resolve_places(request, options.family);
@@ -71,16 +80,16 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
         targets = *std::move(found);
     }
     result<endpoint_id> opened = failure(errc::closed);
-    if (place.openings) {
-        opened = place.openings->open(
-            on, place.core, number, request.what(), [&](const socket_group_options& how) {
-                if (request.every_interface()) {
-                    return bind_everywhere(*request.every_interface(), options, how);
-                }
-                return open_what_is_here(on, targets, options, [&](const auto& where) {
-                    return socket_group::open(where, options, how);
-                });
+    if (claimed) {
+        const auto places = places_of(request, targets, options.family);
+        opened = claimed.open(on, request.what(), places, [&](const socket_group_options& how) {
+            if (request.every_interface()) {
+                return bind_everywhere(*request.every_interface(), options, how);
+            }
+            return open_what_is_here(on, targets, options, [&](const auto& where) {
+                return socket_group::open(where, options, how);
             });
+        });
     } else if (request.every_interface()) {
         opened = listen_everywhere(on, *request.every_interface(), options);
     } else {
