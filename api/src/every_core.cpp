@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <expected>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -49,10 +50,20 @@ bool is_cancellation(const std::exception_ptr& thrown) noexcept {
         std::rethrow_exception(thrown);
     } catch (const std::system_error& e) {
         return error(e.code()) == errc::canceled;
+    } catch (const std::bad_expected_access<error>& e) {  // result<>::value()
+        return e.error() == errc::canceled;
     } catch (...) {
         return false;
     }
 }
+
+// The group and core whose thread this is. Not the current loop: that is there only while the loop
+// turns, and may be another that the main's plain part turns itself.
+struct core_thread {
+    const void* group = nullptr;
+    std::size_t core = 0;
+};
+thread_local core_thread here;
 
 // Threads that spin on fewer CPUs only keep each other from working; each port knows of its own.
 void keep_from_spinning_on_too_few(loop_options& options, std::size_t core_count,
@@ -130,6 +141,11 @@ result<std::unique_ptr<core_group::implementation>> core_group::implementation::
                        "steering by_cpu of cores that are on no CPU of their own: pin is none");
     }
     const std::size_t count = options.core_count == 0 ? count_max : options.core_count;
+    if (options.loop.worker_pinning != pinning::none && count > 1) {
+        return failure(errc::invalid_option,
+                       "loop.worker_pinning: the workers of every core would begin on the first "
+                       "CPU");
+    }
     keep_from_spinning_on_too_few(options.loop, count, count_max);
     std::vector<int> cpus(count, -1);
     // Unknown where there are more CPUs than can be told apart: then they run where they may.
@@ -163,6 +179,8 @@ void core_group::implementation::run(const main_function& main) {
             cores_[core].thread = std::thread([this, core, &main] { run_core(core, main); });
         } catch (...) {
             no_thread = std::current_exception();
+            for (std::size_t absent = core; absent < cores_.size(); ++absent)
+                openings_.leave(absent);
             stop();
         }
     }
@@ -175,6 +193,7 @@ void core_group::implementation::run(const main_function& main) {
 
 void core_group::implementation::run_core(std::size_t core, const main_function& main) noexcept {
     one_core& one = cores_[core];
+    here = {.group = this, .core = core};
     enter(one, phase::running);
     try {
         one.runs->run(main(core));
@@ -219,18 +238,24 @@ void core_group::implementation::stop() noexcept {
 
 ledgers core_group::implementation::ledgers_of_core(std::size_t core) const {
     const one_core& one = cores_[core];
-    const detail::loop_core* const here = detail::current_core_or_null();
-    if (here != nullptr && here->in_group.openings == &openings_) {
-        if (here->in_group.core == core) return ledgers_of(here->get_port());
-        detail::misused(
-            "a core's task asked for the ledger of another core, and would wait for it");
-    }
+    const bool is_asked_by_core = here.group == this;
     const auto recorded = [&]() -> std::optional<ledgers> {
         const std::scoped_lock lock(mutex_);
-        if (one.now == phase::running) return std::nullopt;
+        // Of one that has not begun a core would have it by chance.
+        const bool is_known =
+            is_asked_by_core ? one.now == phase::after : one.now != phase::running;
+        if (!is_known) return std::nullopt;
         return one.at_the_end;
     };
     if (auto known = recorded()) return *known;
+    if (is_asked_by_core && here.core == core) {
+        loop* const own = one.running.load(std::memory_order_relaxed);  // this thread's
+        return ledgers_of(detail::loop_access::core(*own).get_port());
+    }
+    if (is_asked_by_core) {
+        detail::misused(
+            "a core's task asked for the ledger of another core, and would wait for it");
+    }
     std::promise<ledgers> promise;
     auto answer = promise.get_future();
     one.mailbox->post([promise = std::move(promise)]() mutable {

@@ -16,19 +16,26 @@
 // options: a socket for each core, all on one port number, all or none. The others take theirs.
 //   - Every core opens the same places in the same order: the k-th opening of each belongs
 //     together. Another place: errc::invalid_option. Being 64 openings ahead: likewise.
-//   - Port 0 is chosen once, and is the group's alone.
-//   - When it cannot be had, each core gets the same error.
+//   - Closing and opening again is for all of them too: while a core has its server at a place
+//     open, or may still take it, that place is refused (errc::invalid_option), and may be tried
+//     again.
+//   - Port 0 is chosen once, and nobody else has it when it is opened.
+//   - When it cannot be bound, each core gets the same error. What fails before (a name that is not
+//     resolved, a timeout, a cancellation) is that core's own error, and its next opening is for
+//     the same sockets. When its loop has no room for them (socket_count_max) they are closed.
 //   - A port that sockets outside the group share already is shared with them; the log warns.
-//   - A core that opens nothing loses what the kernel gives it: what it did not take is closed, and
-//     logged, when the group ends.
+//   - Until a core takes its sockets they keep what the kernel gives it, as far as they have room.
+//     What it never takes is closed when its main ends, and the log says how much was lost.
 // listen_multiple is no such thing: each listener gets everything.
 //
 // The end. run() returns when all mains have ended. One that throws ends the others: they are
 // cancelled, and run() throws what it threw. So does stop(), without an error: each main's awaits
 // answer errc::canceled, and what it sent leaves when its server closes. A core whose main has
-// ended takes its sockets with it, and the kernel gives their flows to the others.
+// ended takes its sockets with it. The kernel then spreads the flows anew: the others get its
+// flows, and most of theirs change places too.
 //
-// Thread safety: run(), moving and destroying by one thread at a time; the rest from any.
+// Thread safety: run(), moving and destroying by one thread at a time; the rest from any, but not
+// while the group is moved or destroyed. A forked child uses no group of its parent's.
 #pragma once
 
 #include <quoit/capabilities.hpp>
@@ -56,7 +63,7 @@ struct core_options {
     quoit::pinning pin = quoit::pinning::spread;
     /// Which core gets a datagram; by_cpu needs pinning::spread.
     quoit::steering steering = quoit::steering::hash;
-    /// Of each loop. `cpu` stays -1: see pin.
+    /// Of each loop. `cpu` stays -1: see pin; of several cores so does worker_pinning none.
     quoit::loop_options loop{};
 };
 
@@ -103,9 +110,10 @@ class core_group {
     [[nodiscard]] std::string steering_reason() const;
 
     // --- ledgers, summed and of one core ---
-    // While it runs a core is asked, and answers in its next turn, which the caller waits for: a
-    // core's task may ask for its own only (aborts otherwise). Afterwards: as they stood at the
-    // end.
+    // While it runs a core is asked, and answers in its next turn, which the caller waits for: on a
+    // core's thread its own may be asked for, and that of cores that have ended (aborts otherwise).
+    // Afterwards: as they stood when its main had ended. What a server that outlives the main still
+    // counts is not in it, nor what waited in sockets that a core never took: the log has that.
 
     [[nodiscard]] quoit::stats stats() const;
     [[nodiscard]] quoit::stats stats(std::size_t core) const;
@@ -124,7 +132,9 @@ class core_group {
 template <core_function Function>
 void core_group::run(Function function) {
     run_mains([function = std::move(function)](std::size_t core) -> task<> {
-        if constexpr (std::invocable<const Function&, std::size_t>) {
+        if constexpr (requires {
+                          { function(core) } -> std::same_as<task<>>;
+                      }) {
             return function(core);
         } else {
             return function();
@@ -137,9 +147,9 @@ namespace detail {
                             const core_options& options) noexcept;
 }  // namespace detail
 
-/// For main(): a core_group that SIGINT and SIGTERM stop (a second one ends the process; a task
-/// that subscribes to them takes them over). Returns 0, or 1 for an exception, which is printed as
-/// "error: WORDS" on standard error.
+/// For main(): a core_group that SIGINT and SIGTERM stop (a second of the same ends the process; a
+/// task that subscribes to them takes them over). Of several at once only the first is stopped by
+/// them. Returns 0, or 1 for an exception, which is printed as "error: WORDS" on standard error.
 template <core_function Function>
 [[nodiscard]] int run_on_every_core(Function function, const core_options& options = {}) noexcept {
     return detail::run_cores([&](core_group& group) { group.run(std::move(function)); }, options);
