@@ -35,18 +35,28 @@ extern "C" void quoit_stop_group(int signal) {
 }  // namespace
 
 stop_signals::stop_signals(core_group& stopped) noexcept {
+    const pid_t self = ::getpid();
+    // In a child these are the parent's: its group, and handlers of threads that there are not.
+    if (process.load(std::memory_order_relaxed) != self) {
+        handlers_running.store(0, std::memory_order_relaxed);
+        stopped_group.store(nullptr, std::memory_order_seq_cst);
+    }
     core_group* nobody = nullptr;
-    // Relaxed: read by handlers that are installed below.
-    process.store(::getpid(), std::memory_order_relaxed);
     is_installed_ =
         stopped_group.compare_exchange_strong(nobody, &stopped, std::memory_order_seq_cst);
     if (!is_installed_) return;
+    // Relaxed: read by handlers that are installed below.
+    process.store(self, std::memory_order_relaxed);
     struct sigaction action{};
     action.sa_handler = quoit_stop_group;
     action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
     sigemptyset(&action.sa_mask);
     ::sigaction(SIGINT, &action, &previous_int_);
     ::sigaction(SIGTERM, &action, &previous_term_);
+    // In a child again: what the parent put there is for the parent's group.
+    for (struct sigaction* const previous : {&previous_int_, &previous_term_}) {
+        if (previous->sa_handler == quoit_stop_group) previous->sa_handler = SIG_DFL;
+    }
 }
 
 stop_signals::~stop_signals() {

@@ -4,8 +4,9 @@
 // would be one loop's, and no other core's task could subscribe to them. A task that does takes
 // them over until its subscription ends.
 //
-// One at a time: a second one does nothing. A second signal does what it does by default, so that a
-// program that does not end can be ended. In a forked child they do that from the first.
+// One at a time: a second one does nothing. A second SIGINT, or a second SIGTERM, does what it does
+// by default, so that a program that does not end can be ended. In a forked child they do that from
+// the first, until the child makes one of these itself.
 #pragma once
 
 #include <quoit/every_core.hpp>
