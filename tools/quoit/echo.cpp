@@ -24,6 +24,8 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t receive_buffer_size = 4U << 20U;
 // How long replies may take to leave after the end.
 constexpr auto flush_limit = 5s;
+// How often the first core looks whether the others have ended too.
+constexpr auto look_every = 10ms;
 
 // What the loops of one server share.
 class serving {
@@ -55,6 +57,15 @@ class serving {
             if (stops_ > 1) one.abort();
         }
     }
+    // A core's server has closed.
+    void has_served() {
+        const std::scoped_lock lock(mutex_);
+        ++served_;
+    }
+    [[nodiscard]] bool have_all_served() {
+        const std::scoped_lock lock(mutex_);
+        return served_ == one_of_;
+    }
 
   private:
     void print_listening(const udp_server& server) const {
@@ -79,15 +90,20 @@ class serving {
     std::mutex mutex_;
     std::vector<endpoint_handle> handles_;  // under mutex_
     int stops_ = 0;                         // under mutex_
+    std::size_t served_ = 0;                // under mutex_
 };
 
+// Whatever ends it: who waits for `ended` then asks it what it threw.
 task<> echo(udp_server& server, std::uint64_t& refused, future<>& ended) {
+    struct telling {
+        future<>& ended;
+        ~telling() { ended.set_value(); }
+    } const at_the_end{ended};
     while (auto datagram = co_await server.read()) {
         if (server.reply(std::move(*datagram))) continue;
         ++refused;
         co_await server.drain();
     }
-    ended.set_value();
 }
 
 task<udp_server> open(const echo_settings& settings, udp_options options) {
@@ -138,6 +154,12 @@ task<echo_result> serve(serving& all, std::size_t core) {
     }
     result.running_time = std::chrono::steady_clock::now() - started;
     result.ledger = server.stats();
+    all.has_served();
+    // It has the signals of all: one that comes while another flushes is to end that.
+    while (core == 0 && !all.have_all_served()) {
+        const status waited = co_await sleep(look_every);
+        if (!waited) break;
+    }
     co_return result;
 }
 
