@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <csignal>
@@ -34,7 +35,9 @@ class kept_log {
         lines().clear();
     }
     static void keep(log_level level, std::string_view line) noexcept {
-        if (level < log_level::warning) return;
+        if (level >= log_level::warning) keep_all(level, line);
+    }
+    static void keep_all(log_level /*level*/, std::string_view line) noexcept {
         const std::scoped_lock lock(mutex());
         lines().emplace_back(line);
     }
@@ -439,7 +442,9 @@ namespace {
 
 task<> throw_when_stopped(std::size_t core, meeting& told) {
     told.tell(core, {});
-    or_throw(co_await sleep({}));
+    if (core == 0) or_throw(co_await sleep({}));
+    auto server = or_throw(co_await start_udp_server(anywhere_here));
+    static_cast<void>((co_await server.read()).value());  // std::bad_expected_access
 }
 
 }  // namespace
@@ -490,6 +495,254 @@ TEST_P(cores, WhatACoreDidNotOpenIsTheOthersWhenItHasEnded) {
         EXPECT_EQ(ask(*client, place), 0U);
     }
     EXPECT_EQ(running.end(), "");
+}
+
+namespace {
+
+constexpr std::size_t flows_of_both = 64;  // all on one of two cores: once in 2^63
+
+std::vector<std::unique_ptr<foreign_socket>> make_clients() {
+    std::vector<std::unique_ptr<foreign_socket>> clients(flows_of_both);
+    for (auto& one : clients)
+        one = std::make_unique<foreign_socket>();
+    return clients;
+}
+
+struct turns_to_close {
+    std::array<std::atomic<bool>, two> may_close{};
+};
+
+constexpr std::size_t when_refused = 10;  // told as core + 10
+constexpr std::size_t when_opened_again = 20;
+
+task<> serve_close_and_open_again(std::size_t core, meeting& told, address where,
+                                  turns_to_close& turns) {
+    {
+        auto server = or_throw(co_await start_udp_server(where, {.reuse_port = true}));
+        told.tell(core, std::vector<address>{server.local_address()});
+        task_group handlers;
+        handlers.spawn(answer(server, core));
+        while (!turns.may_close[core].load())
+            or_throw(co_await next_turn());
+        server.close();
+        co_await handlers.join();
+        co_await server.wait_closed();
+    }
+    auto again = co_await start_udp_server(where, {.reuse_port = true});
+    while (!again) {
+        if (again.error() != errc::invalid_option ||
+            !again.error().message().contains("have it open")) {
+            throw std::system_error(again.error().code(), again.error().message());
+        }
+        told.tell(core + when_refused, {});
+        or_throw(co_await next_turn());
+        again = co_await start_udp_server(where, {.reuse_port = true});
+    }
+    told.tell(core + when_opened_again, std::vector<address>{again->local_address()});
+    co_await answer(*again, core);
+}
+
+}  // namespace
+
+TEST_P(cores, OpeningAgainIsForAllOfThemAndRefusedBefore) {
+    address place;
+    {
+        const foreign_socket probe;
+        place = probe.local();
+    }
+    core_group group = make(options());
+    meeting told;
+    turns_to_close turns;
+    running_group running(group, [&](std::size_t core) {
+        return serve_close_and_open_again(core, told, place, turns);
+    });
+    ASSERT_EQ(told.place(), place);
+    const auto clients = make_clients();
+    turns.may_close[0] = true;
+    static_cast<void>(told.opened(0 + when_refused));
+    for (const auto& client : clients)
+        EXPECT_EQ(ask(*client, place), 1U);
+    turns.may_close[1] = true;
+    EXPECT_EQ(told.opened(0 + when_opened_again), told.opened(1 + when_opened_again));
+    std::set<std::size_t> who;
+    for (const auto& client : clients)
+        who.insert(ask(*client, place));
+    EXPECT_EQ(who.size(), two);
+    EXPECT_EQ(running.end(), "");
+}
+
+namespace {
+
+// The second comes with a name that is none first.
+task<> serve_at_the_second_try(std::size_t core, meeting& told, std::atomic<bool>& may_try_again) {
+    if (core == 1) {
+        static_cast<void>(told.opened(0));
+        const auto nowhere = co_await start_udp_server({"no..name", 9}, {.reuse_port = true});
+        told.tell(when_refused, {});
+        if (nowhere) throw std::runtime_error("no..name is a name");
+        while (!may_try_again.load())
+            or_throw(co_await next_turn());
+    }
+    co_await answer_with_number(core, told, anywhere_here);
+}
+
+}  // namespace
+
+TEST_P(cores, WhatACoreFailedToOpenByItselfIsTheSameAtItsNextTry) {
+    core_group group = make(options());
+    meeting told;
+    std::atomic<bool> may_try_again{false};
+    running_group running(group, [&](std::size_t core) {
+        return serve_at_the_second_try(core, told, may_try_again);
+    });
+    const address place = told.opened(0).front();
+    static_cast<void>(told.opened(when_refused));
+    const auto clients = make_clients();
+    for (const auto& client : clients)
+        client->sendto("?", place);
+    may_try_again = true;
+    EXPECT_EQ(told.place(), place);
+    std::set<std::size_t> who;
+    for (const auto& client : clients) {
+        const give_up_time limit;
+        auto answered = client->try_receive();
+        while (!answered) {
+            limit.check("an answer to what was sent before the second try");
+            std::this_thread::yield();
+            answered = client->try_receive();
+        }
+        who.insert(std::stoul(answered->payload));
+    }
+    EXPECT_EQ(who.size(), two);
+    EXPECT_EQ(running.end(), "");
+}
+
+namespace {
+
+task<> serve_if_there_is_room(std::size_t core, meeting& told) {
+    if (core == 0) co_return co_await answer_with_number(core, told, anywhere_here);
+    const auto alone = or_throw(co_await start_udp_server(anywhere_here));
+    const auto opened = co_await start_udp_server(anywhere_here, {.reuse_port = true});
+    if (opened) throw std::runtime_error("it has opened more than socket_count_max");
+    told.tell(core, {});
+    static_cast<void>(co_await sleep({}));
+}
+
+}  // namespace
+
+TEST_P(cores, WhatALoopHasNoRoomForTheOthersGet) {
+    core_options small = options();
+    small.loop.socket_count_max = 1;
+    core_group group = make(small);
+    meeting told;
+    running_group running(group,
+                          [&](std::size_t core) { return serve_if_there_is_room(core, told); });
+    static_cast<void>(told.opened(1));
+    const address place = told.opened(0).front();
+    for (const auto& client : make_clients())
+        EXPECT_EQ(ask(*client, place), 0U);
+    EXPECT_EQ(running.end(), "");
+}
+
+namespace {
+
+struct flag_at_thread_end {
+    std::atomic<bool>* flag = nullptr;
+    ~flag_at_thread_end() {
+        if (flag != nullptr) *flag = true;
+    }
+};
+
+task<> serve_when_the_other_has_left(std::size_t core, meeting& told, std::atomic<bool>& has_left) {
+    thread_local flag_at_thread_end at_end;
+    if (core == 1) at_end.flag = &has_left;
+    if (core == 1) co_return;
+    while (!has_left.load())
+        or_throw(co_await next_turn());
+    co_await answer_with_number(core, told, anywhere_here);
+}
+
+}  // namespace
+
+TEST_P(cores, NothingIsOpenedForOneThatHasEnded) {
+    const kept_log log;
+    core_options wanted = options(steering::by_cpu);
+    wanted.loop.log = kept_log::keep_all;
+    core_group group = make(wanted);
+    meeting told;
+    std::atomic<bool> has_left{false};
+    running_group running(group, [&](std::size_t core) {
+        return serve_when_the_other_has_left(core, told, has_left);
+    });
+    const address place = told.opened(0).front();
+    for (const auto& client : make_clients())
+        EXPECT_EQ(ask(*client, place), 0U);
+    EXPECT_EQ(running.end(), "");
+    EXPECT_EQ(log.count("core 1 did not open"), 0U);
+}
+
+namespace {
+
+// A log_function carries nothing.
+std::atomic<core_group*> asked_by_the_log = nullptr;
+std::atomic<int> lines_with_steering = 0;
+
+void ask_how_it_is_steered(log_level /*level*/, std::string_view line) noexcept {
+    core_group* const group = asked_by_the_log.load();
+    if (group == nullptr || !line.contains("steering by hash instead of random")) return;
+    if (group->steering() == steering::hash) ++lines_with_steering;
+}
+
+}  // namespace
+
+TEST_P(cores, WhoWritesTheLogMayAskHowTheyAreSteered) {
+    const foreign_socket other;
+    const int one = 1;
+    ASSERT_EQ(::setsockopt(other.descriptor(), SOL_SOCKET, SO_REUSEPORT, &one, sizeof one), 0);
+    core_options wanted = options(steering::random);
+    wanted.loop.log = ask_how_it_is_steered;
+    core_group group = make(wanted);
+    lines_with_steering = 0;
+    asked_by_the_log = &group;
+    meeting told;
+    running_group running(
+        group, [&](std::size_t core) { return answer_with_number(core, told, other.local()); });
+    EXPECT_EQ(told.place(), other.local());
+    EXPECT_EQ(running.end(), "");
+    asked_by_the_log = nullptr;
+    EXPECT_EQ(lines_with_steering, 1);
+}
+
+namespace {
+
+task<> add_up_when_the_other_has_left(core_group& group, std::size_t core, meeting& told,
+                                      std::atomic<bool>& has_left, std::atomic<bool>& has_added) {
+    thread_local flag_at_thread_end at_end;
+    if (core == 1) at_end.flag = &has_left;
+    if (core == 1) co_return;
+    while (!has_left.load())
+        or_throw(co_await next_turn());
+    has_added = group.engine_stats().turns >= group.engine_stats(1).turns;
+    told.tell(core, {});
+}
+
+}  // namespace
+
+TEST_P(cores, OnACoresThreadItsOwnLedgerAndThoseOfTheEndedAreKnownAtOnce) {
+    core_group group = make(options());
+    meeting told;
+    std::atomic<bool> has_left{false};
+    std::atomic<bool> has_added{false};
+    std::array<std::atomic<bool>, two> has_own{};
+    // The function's plain part runs on the core's thread, and outside its loop's turns.
+    running_group running(group, [&](std::size_t core) {
+        has_own[core] = group.stats(core).received.taken == 0;
+        return add_up_when_the_other_has_left(group, core, told, has_left, has_added);
+    });
+    static_cast<void>(told.opened(0));
+    EXPECT_EQ(running.end(), "");
+    EXPECT_TRUE(has_own[0] && has_own[1]);
+    EXPECT_TRUE(has_added);
 }
 
 TEST_P(cores, ByCpuTheOneOnTheSendersCpuGetsIt) {
@@ -609,6 +862,11 @@ TEST_P(cores, WhatCannotBeIsRefusedInWords) {
     core_options pinned = options();
     pinned.loop.cpu = 0;
     EXPECT_TRUE(refusal_of(pinned).contains("pin"));
+    core_options crowded = options();
+    crowded.loop.worker_pinning = pinning::spread;
+    EXPECT_TRUE(refusal_of(crowded).contains("worker_pinning"));
+    crowded.core_count = 1;
+    EXPECT_TRUE(core_group::create(crowded).has_value());
     core_options wrong = options();
     wrong.loop.small_buffer_count = 3;
     EXPECT_TRUE(refusal_of(wrong).contains("small_buffer_count"));
@@ -630,6 +888,61 @@ TEST_P(cores, ASignalStopsThemAllAndDoesAfterwardsWhatItDidBefore) {
         ASSERT_EQ(::sigaction(signal, nullptr, &now), 0);
         EXPECT_EQ(now.sa_handler, SIG_DFL);
     }
+}
+
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool is_with_thread_sanitizer = true;
+#else
+constexpr bool is_with_thread_sanitizer = false;
+#endif
+
+// In the child of a group: another group, which a signal must be able to end.
+task<> fork_and_wait(std::size_t core, std::atomic<int>& status) {
+    if (core == 1) co_return;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::alarm(static_cast<unsigned>(patience.count()));
+        ::_exit(run_on_every_core(end_this_program));
+    }
+    int ended = -1;
+    if (child < 0 || ::waitpid(child, &ended, 0) != child) throw_errno("a child");
+    status = ended;
+}
+
+}  // namespace
+
+TEST_P(cores, ASignalStopsThoseOfAChildToo) {
+    if (is_with_thread_sanitizer)
+        GTEST_SKIP() << "ThreadSanitizer allows no threads in the child of a process with threads";
+    std::atomic<int> status{-1};
+    EXPECT_EQ(
+        run_on_every_core([&](std::size_t core) { return fork_and_wait(core, status); }, options()),
+        0);
+    EXPECT_EQ(status, 0);
+}
+
+namespace {
+
+// Called with a number it is something else.
+struct two_in_one {
+    std::atomic<int>* calls;
+    task<> operator()() const { return count(*calls); }
+    int operator()(std::size_t core) const { return static_cast<int>(core); }
+    static task<> count(std::atomic<int>& calls) {
+        ++calls;
+        co_return;
+    }
+};
+
+}  // namespace
+
+TEST_P(cores, OfTwoFunctionsInOneItIsTheOneThatReturnsATask) {
+    std::atomic<int> calls{0};
+    core_group group = make(options());
+    group.run(two_in_one{&calls});
+    EXPECT_EQ(calls, 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(, cores, ::testing::ValuesIn(acceptance_settings()),
