@@ -80,6 +80,9 @@ class flooding_backend final : public io_backend {
         free_.insert(free_.end(), buffers.begin(), buffers.end());
     }
 
+    quoit::status join(waiting_set& /*set*/) override { return quoit::errc::not_supported; }
+    bool prepare_to_wait() override { return true; }
+
     void turn(steady_time /*deadline*/, event_sink& sink) override {
         if (!source_) return;
         std::array<event, datagrams_per_turn> events{};
