@@ -6,7 +6,8 @@
 
 quoit::task<> echo() {
     auto server = or_throw(co_await quoit::start_udp_server({"", 9999}, {.reuse_port = true}));
-    while (auto datagram = co_await server.read()) server.reply(std::move(*datagram));
+    while (auto datagram = co_await server.read())
+        server.reply(std::move(*datagram));
 }
 
 int main() { return quoit::run_on_every_core(echo); }
