@@ -2,6 +2,7 @@
 //
 // What the log is told of endpoints: that they are there, what the kernel did not grant, and what
 // became of their datagrams. Once for each; a sink that keeps no information costs nothing.
+#include "joined.hpp"
 #include "loop_core.hpp"
 
 #include <exception>
@@ -13,15 +14,6 @@
 namespace quoit::detail {
 
 namespace {
-
-std::string joined(std::span<const address> addresses) {
-    std::string text;
-    for (const address& one : addresses) {
-        if (!text.empty()) text += ", ";
-        text += one.to_string();
-    }
-    return text;
-}
 
 /// "listening on 127.0.0.1:9999", "connected from 127.0.0.1:4000 to 127.0.0.1:9999".
 std::string opening_words(const port& on, const loop_endpoint& endpoint) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "collective_openings.hpp"
 
+#include "joined.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <functional>
@@ -12,15 +14,6 @@ namespace quoit::detail {
 namespace {
 
 constexpr std::size_t openings_max = 64;  // that some core has not come to yet
-
-std::string joined(std::span<const address> addresses) {
-    std::string text;
-    for (const address& one : addresses) {
-        if (!text.empty()) text += ", ";
-        text += one.to_string();
-    }
-    return text;
-}
 
 }  // namespace
 

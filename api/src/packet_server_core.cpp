@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "packet_server_core.hpp"
 
+#include "joined.hpp"
 #include "loop_core.hpp"
 
 #include <chrono>
@@ -93,14 +94,7 @@ packet_server_core::~packet_server_core() = default;
 
 packet_port& packet_server_core::on() const noexcept { return core()->packets(); }
 
-std::string packet_server_core::name() const {
-    std::string text;
-    for (const address& one : local_) {
-        if (!text.empty()) text += ", ";
-        text += one.to_string();
-    }
-    return text;
-}
+std::string packet_server_core::name() const { return joined(local_); }
 
 packet_server_core::connection* packet_server_core::find(const packet_peer& peer) const noexcept {
     const packet_peer_state* const state = packet_peer_state::of(peer);
