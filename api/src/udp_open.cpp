@@ -23,13 +23,18 @@ result<endpoint_id> open_one(port& on, const address& where, const udp_options& 
     return on.open(std::span(&where, 1), options);
 }
 
+// On every interface, in the families that are wanted; none for a family that is none.
+std::vector<address> everywhere(std::uint16_t number, family wanted) {
+    std::vector<address> all;
+    const bool any = wanted == family::unspecified;
+    if (any || wanted == family::ipv4) all.emplace_back(ip::v4({}), number);
+    if (any || wanted == family::ipv6) all.emplace_back(ip::v6({}), number);
+    return all;
+}
+
 result<endpoint_id> listen_everywhere(port& on, std::uint16_t number, const udp_options& options) {
-    switch (options.family) {
-        case family::unspecified: return on.open_every_interface(number, options);
-        case family::ipv4: return open_one(on, {ip::v4({0, 0, 0, 0}), number}, options);
-        case family::ipv6: return open_one(on, {ip::v6({}), number}, options);
-    }
-    return failure(errc::invalid_option, "a family that is none");
+    if (options.family == family::unspecified) return on.open_every_interface(number, options);
+    return on.open(everywhere(number, options.family), options);
 }
 
 result<socket_group> bind_everywhere(std::uint16_t number, const udp_options& options,
@@ -37,19 +42,7 @@ result<socket_group> bind_everywhere(std::uint16_t number, const udp_options& op
     if (options.family == family::unspecified) {
         return socket_group::open_every_interface(number, options, how);
     }
-    const ip everywhere = options.family == family::ipv4 ? ip::v4({}) : ip::v6({});
-    const address where(everywhere, number);
-    return socket_group::open(std::span(&where, 1), options, how);
-}
-
-// The addresses that will be bound.
-std::vector<address> places_of(const open_request& request, const open_targets& targets,
-                               family of) {
-    if (!request.every_interface()) return targets.all();
-    std::vector<address> all;
-    if (of != family::ipv6) all.emplace_back(ip::v4({}), *request.every_interface());
-    if (of != family::ipv4) all.emplace_back(ip::v6({}), *request.every_interface());
-    return all;
+    return socket_group::open(everywhere(number, options.family), options, how);
 }
 
 // Opens what was resolved, by `open`; of a name, what this machine has.
@@ -81,7 +74,9 @@ task<result<udp_server>> open_server(open_request request, udp_options options) 
     }
     result<endpoint_id> opened = failure(errc::closed);
     if (claimed) {
-        const auto places = places_of(request, targets, options.family);
+        const auto places = request.every_interface()
+                                ? everywhere(*request.every_interface(), options.family)
+                                : targets.all();
         opened = claimed.open(on, request.what(), places, [&](const socket_group_options& how) {
             if (request.every_interface()) {
                 return bind_everywhere(*request.every_interface(), options, how);

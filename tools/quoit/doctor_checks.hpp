@@ -72,5 +72,10 @@ void check_network(const machine_facts& facts, std::vector<finding>& into);
 [[nodiscard]] std::string more_lockable_memory(const machine_facts& facts);
 
 inline constexpr std::string_view not_readable = "not readable here";
+/// Makes it unknown: what it is about could not be read.
+inline void set_unknown(finding& one) {
+    one.verdict = verdict::unknown;
+    one.current = not_readable;
+}
 
 }  // namespace quoit::program

@@ -232,8 +232,7 @@ finding check_seccomp(const machine_facts& facts) {
     constexpr int filter_mode = 2;
     finding made{.group = group_io_uring, .id = "seccomp", .name = "seccomp filter"};
     if (!facts.status.seccomp_mode) {
-        made.verdict = verdict::unknown;
-        made.current = not_readable;
+        set_unknown(made);
         return made;
     }
     if (*facts.status.seccomp_mode != filter_mode) {

@@ -19,11 +19,9 @@ std::string as_kib(std::uint64_t bytes) {
 }
 
 finding unknown(std::string id, std::string name) {
-    return {.group = group,
-            .id = std::move(id),
-            .name = std::move(name),
-            .verdict = verdict::unknown,
-            .current = std::string(not_readable)};
+    finding made{.group = group, .id = std::move(id), .name = std::move(name)};
+    set_unknown(made);
+    return made;
 }
 
 // A process with one loop needs 120 KiB with the default buffers (measured on Linux 6.18; kernels

@@ -22,8 +22,7 @@ finding at_least(std::string_view group, const std::string& name,
                  const std::optional<std::int64_t>& value, std::int64_t wanted, std::string why) {
     finding made{.group = group, .id = name, .name = name};
     if (!value) {
-        made.verdict = verdict::unknown;
-        made.current = not_readable;
+        set_unknown(made);
         return made;
     }
     made.current = std::to_string(*value);
@@ -44,8 +43,7 @@ finding check_udp_mem(const machine_facts& facts) {
     const std::string name = "net.ipv4.udp_mem";
     finding made{.group = group_buffers, .id = name, .name = name};
     if (!facts.udp_mem || !facts.udp_pages) {
-        made.verdict = verdict::unknown;
-        made.current = not_readable;
+        set_unknown(made);
         return made;
     }
     const udp_memory& limits = *facts.udp_mem;
@@ -127,8 +125,7 @@ finding dropped(const machine_facts& facts, std::string id, std::string name,
                 const std::optional<growth>& counted) {
     finding made{.group = group_drops, .id = std::move(id), .name = std::move(name)};
     if (!counted) {
-        made.verdict = verdict::unknown;
-        made.current = not_readable;
+        set_unknown(made);
         return made;
     }
     made.current = fmt::format("{} in {}, {} in all", counted->now, format_duration(facts.between),
